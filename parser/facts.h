@@ -1,0 +1,224 @@
+/*
+ * Facts: what the text of one statement says, before anything is known of the database.
+ *
+ * facts_of() is the only door to libpg_query. It must be called on a thread made by parser_thread_create()
+ * (a large stack): libpg_query recurses without a check of its own. With PARSER_TEXT_MAX bytes at most and
+ * PARSER_STACK bytes of stack no text can end the process (tests/unit/test_parse_limits.c proves the pair).
+ *
+ * Ownership: everything hangs below the struct facts that is returned (talloc); free that one.
+ * Text is UTF-8. Places are byte offsets into that text, -1 where there is none. Strings may be NULL only
+ * where said. Lists are pointer + count.
+ */
+#ifndef PGSLUICE_PARSER_FACTS_H
+#define PGSLUICE_PARSER_FACTS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PARSER_TEXT_MAX ((size_t)1 << 20) /* bytes of one statement that are ever parsed */
+#define PARSER_STACK ((size_t)1 << 30)    /* virtual; touched only as deep as a text is nested */
+
+int parser_thread_create(pthread_t *, void *(*run)(void *), void *argument);
+
+/* ---- names ------------------------------------------------------------------------------------------ */
+
+struct name {
+    const char *schema; /* or NULL: to be found through search_path */
+    const char *name;
+    int place;
+};
+
+/* A type as written. `names` "int4" in schema pg_catalog for the SQL spellings (int, integer, …). */
+struct type_name {
+    const char *schema; /* or NULL */
+    const char *name;   /* "int4", "varchar", "serial", "citext"; never NULL */
+    const char *text;   /* for messages, as the author would write it: "character varying(20)", "int[]" */
+    int *modifiers;     /* numbers in parentheses; those that are not integer constants are left out */
+    size_t n_modifiers;
+    int array;          /* dimensions; 0: not an array */
+    bool setof, percent_type;
+    int place;
+};
+
+/* ---- expressions ------------------------------------------------------------------------------------ */
+
+enum expr_kind {
+    EXPR_NULL,
+    EXPR_CONSTANT, /* `text` is the value as written, without quotes; `constant` says its sort */
+    EXPR_FUNCTION, /* name, args; COALESCE, GREATEST, CASE and the like are EXPR_OTHER with args */
+    EXPR_OPERATOR, /* name is the operator; one arg: prefix */
+    EXPR_CAST,     /* type, args[0] */
+    EXPR_SQL_VALUE,/* CURRENT_TIMESTAMP, CURRENT_USER, LOCALTIME …: all STABLE; name */
+    EXPR_COLUMN,   /* name (the last part), qualifier in name.schema */
+    EXPR_ARRAY,
+    EXPR_BOOLEAN,  /* AND OR NOT: name */
+    EXPR_NULL_TEST,/* name "IS NULL" or "IS NOT NULL" */
+    EXPR_SUBQUERY,
+    EXPR_PARAMETER,
+    EXPR_OTHER     /* anything else; args holds the expressions directly inside */
+};
+
+enum constant_kind { CONSTANT_STRING, CONSTANT_INTEGER, CONSTANT_NUMERIC, CONSTANT_BOOLEAN, CONSTANT_BITS };
+
+struct expr {
+    enum expr_kind kind;
+    enum constant_kind constant;
+    struct name name;
+    struct type_name *type; /* or NULL */
+    const char *text;       /* or NULL */
+    struct expr **args;
+    size_t n_args;
+    bool variadic, distinct, star, window; /* of a function call */
+    int place; /* where it starts, as far as the parser says */
+};
+
+/* ---- constraints and columns ------------------------------------------------------------------------ */
+
+enum constraint_kind {
+    CONSTRAINT_NULL, CONSTRAINT_NOT_NULL, CONSTRAINT_DEFAULT, CONSTRAINT_IDENTITY, CONSTRAINT_GENERATED,
+    CONSTRAINT_CHECK, CONSTRAINT_PRIMARY, CONSTRAINT_UNIQUE, CONSTRAINT_EXCLUSION, CONSTRAINT_FOREIGN,
+    CONSTRAINT_ATTRIBUTE /* DEFERRABLE and the like, as clauses of their own */
+};
+
+struct constraint {
+    enum constraint_kind kind;
+    const char *name;       /* or NULL: PostgreSQL chooses */
+    struct expr *expr;      /* CHECK, DEFAULT, GENERATED; or NULL */
+    const char **columns;   /* PRIMARY, UNIQUE, FOREIGN: the columns named (empty when inline) */
+    size_t n_columns;
+    struct name referenced; /* FOREIGN */
+    const char **referenced_columns;
+    size_t n_referenced_columns;
+    const char *using_index; /* UNIQUE USING INDEX, or NULL */
+    bool not_valid, no_inherit, deferrable, initially_deferred, always /* identity */;
+    bool generated_virtual;  /* GENERATED … VIRTUAL, or neither word (PostgreSQL 18: virtual) */
+    int place, end;          /* the clause from its first word to behind its last; end -1 if unknown */
+};
+
+struct column_definition {
+    const char *name;
+    struct type_name type;
+    const char *collation; /* or NULL */
+    struct constraint *constraints;
+    size_t n_constraints;
+    int place, end;        /* name … last constraint */
+};
+
+/* The first constraint of a kind, or NULL. */
+const struct constraint *column_constraint(const struct column_definition *, enum constraint_kind);
+
+/* ---- ALTER TABLE ------------------------------------------------------------------------------------ */
+
+/* Every subcommand of ALTER TABLE has a kind; those that only need a name have no further members. */
+enum alter_kind {
+    ALTER_ADD_COLUMN, ALTER_DROP_COLUMN, ALTER_COLUMN_TYPE, ALTER_SET_DEFAULT, ALTER_DROP_DEFAULT,
+    ALTER_SET_NOT_NULL, ALTER_DROP_NOT_NULL, ALTER_SET_EXPRESSION, ALTER_DROP_EXPRESSION, ALTER_SET_STATISTICS,
+    ALTER_SET_OPTIONS, ALTER_RESET_OPTIONS, ALTER_SET_STORAGE, ALTER_SET_COMPRESSION, ALTER_ADD_IDENTITY,
+    ALTER_SET_IDENTITY, ALTER_DROP_IDENTITY, ALTER_ADD_CONSTRAINT, ALTER_ALTER_CONSTRAINT,
+    ALTER_VALIDATE_CONSTRAINT, ALTER_DROP_CONSTRAINT, ALTER_ADD_INDEX_CONSTRAINT, ALTER_OWNER, ALTER_CLUSTER_ON,
+    ALTER_DROP_CLUSTER, ALTER_SET_LOGGED, ALTER_SET_UNLOGGED, ALTER_SET_ACCESS_METHOD, ALTER_SET_TABLESPACE,
+    ALTER_SET_RELOPTIONS, ALTER_RESET_RELOPTIONS, ALTER_ENABLE_TRIGGER, ALTER_DISABLE_TRIGGER,
+    ALTER_ENABLE_RULE, ALTER_DISABLE_RULE, ALTER_ADD_INHERIT, ALTER_DROP_INHERIT, ALTER_ADD_OF, ALTER_DROP_OF,
+    ALTER_REPLICA_IDENTITY, ALTER_ROW_SECURITY, ALTER_ATTACH_PARTITION, ALTER_DETACH_PARTITION,
+    ALTER_DETACH_PARTITION_FINALIZE, ALTER_RENAME_COLUMN, ALTER_RENAME_CONSTRAINT, ALTER_RENAME_TABLE,
+    ALTER_SET_SCHEMA, ALTER_OTHER
+};
+
+const char *alter_kind_name(enum alter_kind); /* "ADD COLUMN" */
+
+struct alter {
+    enum alter_kind kind;
+    const char *subject;              /* the column, constraint, trigger … named, or NULL */
+    const char *new_name;             /* RENAME, SET SCHEMA, OWNER, or NULL */
+    struct column_definition *column; /* ADD COLUMN; ALTER TYPE: the new type in column->type; or NULL */
+    struct constraint *constraint;    /* ADD CONSTRAINT, ADD IDENTITY, SET EXPRESSION; or NULL */
+    struct expr *expr;                /* SET DEFAULT; ALTER TYPE … USING; or NULL */
+    struct name other;                /* ATTACH/DETACH, INHERIT: the other table */
+    bool missing_ok, cascade, concurrently;
+    int place, end;                   /* the subcommand, without the comma; end -1 if unknown */
+};
+
+/* ---- the statement ---------------------------------------------------------------------------------- */
+
+enum facts_status {
+    FACTS_OK,
+    FACTS_SYNTAX,     /* the parser refused it: wrong, or newer than the parser */
+    FACTS_TOO_LONG,   /* over the limit given */
+    FACTS_TOO_DEEP,   /* nested deeper than is followed */
+    FACTS_FAULT       /* out of memory or an internal error of the parser */
+};
+
+enum statement_kind {
+    STATEMENT_ALTER_TABLE,  /* also ALTER INDEX/VIEW/… as `object_kind` says, RENAME, SET SCHEMA, OWNER of tables */
+    STATEMENT_CREATE_TABLE, /* also CREATE TABLE AS, SELECT INTO */
+    STATEMENT_CREATE_INDEX,
+    STATEMENT_DROP,         /* `object_kind` says of what */
+    STATEMENT_TRUNCATE,
+    STATEMENT_DO,
+    STATEMENT_CREATE_FUNCTION, /* and procedures */
+    STATEMENT_CREATE_EXTENSION,
+    STATEMENT_OTHER_DDL,
+    STATEMENT_TRANSACTION, STATEMENT_SETTING, STATEMENT_QUERY, STATEMENT_OTHER
+};
+
+/* One statement found in a body: of DO, a function, a literal EXECUTE string. */
+struct nested {
+    struct facts *facts;
+    const char *where; /* "line 3 of the DO block" */
+    int place;         /* in the outer text: the body's literal */
+};
+
+struct facts {
+    enum facts_status status;
+    const char *error;   /* status not OK: libpg_query's or our own words; else NULL */
+    int error_place;     /* -1 if unknown */
+
+    enum statement_kind kind;
+    const char *tag;         /* as PostgreSQL's command tag: "ALTER TABLE", "CREATE INDEX" */
+    const char *object_kind; /* "TABLE", "INDEX", "VIEW", "FUNCTION"; "" if none */
+    struct name object;      /* the (first) object; name may be NULL */
+    struct name *objects;    /* DROP, TRUNCATE: all of them */
+    size_t n_objects;
+    const char *identity;    /* for the log: quoted, schema-qualified where the author did; "" if none */
+
+    bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
+    struct name index_table;           /* CREATE INDEX, CREATE TRIGGER …: the table it is on */
+    struct alter *alters;              /* ALTER TABLE */
+    size_t n_alters;
+    struct column_definition *columns; /* CREATE TABLE */
+    size_t n_columns;
+    struct constraint *constraints;    /* CREATE TABLE, table constraints */
+    size_t n_constraints;
+
+    struct nested *nested; /* statements that this one hides, in order */
+    size_t n_nested;
+    bool dynamic;          /* a body executes text that is not a literal, or is in a language we don't read */
+    const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL */
+
+    uint64_t fingerprint; /* libpg_query's; 0 if there is none */
+    const char *waiver;   /* text behind "pgsluice: allow" in a comment of the statement, trimmed, or NULL */
+};
+
+/*
+ * Read one statement. `text` need not be NUL-terminated and may hold NUL bytes (FACTS_SYNTAX). `limit` is the
+ * configured limits.statement. `scs` false: plain strings know backslash escapes. Never returns NULL unless
+ * talloc cannot give even the struct.
+ */
+struct facts *facts_of(const void *talloc_parent, const char *text, size_t length, size_t limit, bool scs);
+
+/* Convert a client's text to UTF-8. `encoding` is PostgreSQL's name ("LATIN1", "SJIS", "UTF8", "SQL_ASCII").
+ * NULL where the bytes are not valid (the server will refuse them). The number of characters is the same. */
+char *text_to_utf8(const void *talloc_parent, const char *text, size_t length, const char *encoding,
+                   size_t *utf8_length);
+
+/* Characters in front of a byte offset of UTF-8 text: what the Position field of an error counts (plus 1). */
+size_t utf8_characters(const char *text, size_t bytes);
+
+/* An identifier as SQL text: quoted where PostgreSQL's quote_ident would. */
+char *quote_identifier(const void *talloc_parent, const char *name);
+char *quote_name(const void *talloc_parent, const struct name *);
+bool reserved_word(const char *name); /* RESERVED or TYPE_FUNC_NAME keyword of the parser's version */
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * The judgement: facts + table facts + configuration -> effects, findings, verdict.
+ *
+ * Pure: no I/O, no clock, no global state; the same input gives the same verdict in the proxy and in
+ * `pgsluice check`. Ownership: what is returned hangs below the talloc parent that is passed in.
+ */
+#ifndef PGSLUICE_POLICY_POLICY_H
+#define PGSLUICE_POLICY_POLICY_H
+
+#include "conf/conf.h"
+#include "parser/facts.h"
+
+/* ---- effects: what PostgreSQL would do -------------------------------------------------------------- */
+
+/* Weakest first, as the manual's table 13.2 lists them. */
+enum lock_mode {
+    LOCK_NONE, LOCK_ACCESS_SHARE, LOCK_ROW_SHARE, LOCK_ROW_EXCLUSIVE, LOCK_SHARE_UPDATE_EXCLUSIVE, LOCK_SHARE,
+    LOCK_SHARE_ROW_EXCLUSIVE, LOCK_EXCLUSIVE, LOCK_ACCESS_EXCLUSIVE
+};
+const char *lock_mode_name(enum lock_mode); /* "AccessExclusiveLock"; "none" */
+
+enum answer { ANSWER_NO, ANSWER_YES, ANSWER_UNKNOWN };
+const char *answer_name(enum answer); /* "no" "yes" "unknown" */
+
+struct effects {
+    enum lock_mode lock; /* the strongest on the table itself */
+    enum answer rewrite, scan, index_build, fails;
+    const char *fails_with; /* PostgreSQL's message when fails is yes, or NULL */
+};
+
+/* ---- table facts: what the catalog says ------------------------------------------------------------- */
+
+/* NULL everywhere a pointer to this is taken: nothing is known (offline). */
+struct table_facts {
+    bool exists;
+    char relkind;              /* pg_class.relkind */
+    char relpersistence;
+    double rows;               /* reltuples; below 0: never analyzed */
+    uint64_t size;             /* bytes of the main fork */
+    bool created_here;         /* by this very transaction */
+    unsigned children;         /* partitions and inheriting tables, all levels */
+    bool row_type_in_use;
+    const char **columns;      /* names of its columns */
+    size_t n_columns;
+};
+
+/* ---- the verdict ------------------------------------------------------------------------------------ */
+
+struct finding {
+    enum rule rule;
+    enum action action;  /* what policy says; under observe: what it would have said */
+    bool waived;
+    int place;           /* byte offset in the statement; -1 if none */
+    const char *message; /* one sentence: what the statement would do */
+    const char *detail;  /* why it matters: lock, rows, time */
+    const char *hint;    /* what to do now: the safe way, as SQL where there is some */
+    const char *object;  /* column or constraint concerned, or NULL */
+};
+
+struct verdict {
+    enum action action;       /* in force: under observe never above warn (and then without a notice) */
+    enum action would;        /* what the rules said before observe and waivers */
+    struct effects effects;
+    struct finding *findings; /* gravest first, then by place */
+    size_t n_findings;
+    const char *waiver;       /* the waiver that was used: "volatile-default, reason", or NULL */
+};
+
+struct policy_context {
+    const struct conf *conf;
+    const char *database, *role, *application; /* "" if unknown */
+    int server_version;                        /* 150004; 0: unknown, judged as the oldest that is supported */
+    bool in_transaction;
+    const char *start_waiver;                  /* value of the start-up option pgsluice.waive, or NULL */
+    const struct table_facts *table;           /* or NULL */
+};
+
+struct verdict *policy_judge(const void *talloc_parent, const struct facts *, const struct policy_context *);
+
+/* The setting in force for a rule on an object, after profile, rules and overrides. `object` may be NULL. */
+struct conf_rule policy_rule(const struct policy_context *, enum rule, const struct name *object);
+
+/* Documentation of a rule: for `check --explain`, SHOW RULES and the README. */
+struct rule_doc {
+    const char *summary;  /* one line */
+    const char *happens;  /* what PostgreSQL does */
+    const char *matters;  /* why that hurts */
+    const char *safe_way; /* what to write instead */
+    const char *source;   /* section of the PostgreSQL manual */
+};
+const struct rule_doc *rule_doc(enum rule);
+
+#endif
