@@ -1,0 +1,59 @@
+/*
+ * The bench of judges: threads that read, judge and record statements, so that no loop ever parses or waits
+ * for a disk. One job for one EVENT_JUDGE.
+ *
+ * A job's life: the loop fills it (copying the texts), judge_submit hands it over; a judge converts the text to
+ * UTF-8, takes the facts, judges, writes the `decided` records and waits until they are on disk, builds the
+ * reports in the client's encoding; then `done` is called on the judge's thread, which has to post the job back
+ * to its loop (net's loop_post). The loop answers engine_judged and frees the job. A session that ends first
+ * sets job->orphan under its own loop; the job comes back all the same and is then only freed.
+ */
+#ifndef PGSLUICE_PROXY_SESSION_JUDGE_H
+#define PGSLUICE_PROXY_SESSION_JUDGE_H
+
+#include "conf/conf.h"
+#include "proxy/observe/audit.h"
+#include "proxy/session/engine.h"
+
+struct judge_bench;
+
+/* Who asks. Copied into the job. */
+struct judge_session {
+    uint64_t session;          /* number of the session, for the log */
+    const char *client;        /* "192.0.2.7:53122" or "local" */
+    const char *user, *database, *application;
+    const char *client_encoding;
+    const char *start_waiver;  /* or NULL */
+    int server_version;
+};
+
+struct judge_job {
+    void *owner;               /* the caller's */
+    bool orphan;
+    void (*done)(struct judge_job *);
+    struct judgement judgement; /* valid when done was called; lives as long as the job */
+    /* for metrics */
+    uint64_t judge_nanoseconds;
+    enum action worst;
+    /* the rest is the judge's own (talloc children of the job) */
+    struct judge_work *work;
+};
+
+/* Copies everything it needs. `conf` gets a reference of its own. */
+struct judge_job *judge_job_new(const struct engine_judge *, const struct judge_session *, struct conf *conf);
+void judge_job_free(struct judge_job *);
+
+/* `audit` may be NULL (no audit configured). Returns NULL on failure, errno set. */
+struct judge_bench *judge_bench_start(unsigned threads, struct audit *);
+void judge_bench_stop(struct judge_bench *); /* finishes what was submitted */
+
+/* False where too many jobs wait already (bounded queue): the caller answers SL900. */
+bool judge_submit(struct judge_bench *, struct judge_job *);
+
+/* A judgement for the case that a job could not be made or submitted: refuse with SL900 and these words. */
+void judgement_fault(struct judgement *, const char *message, const char *hint);
+
+/* The same work on the caller's own thread (must be a parser thread), for tests and `check`. */
+void judge_now(struct judge_job *, struct audit *);
+
+#endif

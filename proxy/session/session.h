@@ -1,0 +1,45 @@
+/*
+ * A session: one client stream, one server stream, a start-up and then an engine between them. Lives on one loop.
+ */
+#ifndef PGSLUICE_PROXY_SESSION_SESSION_H
+#define PGSLUICE_PROXY_SESSION_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "conf/conf.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/tls.h"
+#include "proxy/net/upstream.h"
+#include "proxy/observe/audit.h"
+#include "proxy/observe/metrics.h"
+#include "proxy/session/judge.h"
+
+/* What all sessions of the process share. Counters are touched at login and end only, or when a message is held. */
+struct sessions_shared {
+    struct judge_bench *judges;
+    struct audit *audit; /* or NULL */
+    struct upstream *upstream;
+    _Atomic uint64_t next_number;
+    _Atomic uint32_t sessions;
+    _Atomic uint64_t held;
+    struct user_counts *users; /* sessions per user, behind a mutex */
+};
+
+/* What all sessions of one loop share. */
+struct session_room {
+    struct loop *loop;
+    struct conf *conf; /* swapped on reload, on this loop's thread */
+    struct tls_context *tls_client, *tls_upstream;
+    struct metrics metrics;
+    struct sessions_shared *shared;
+    struct session *first; /* all of them, for drain and idle time */
+    bool draining;
+};
+
+void session_accept(struct session_room *, int fd, const char *peer);
+void session_room_drain(struct session_room *); /* no new ones; idle ones end as their transaction allows */
+void session_room_tick(struct session_room *);  /* once a second: login time, idle time, drain time */
+void session_room_end_all(struct session_room *);
+
+#endif
