@@ -4,8 +4,8 @@
  * Ownership: a snapshot is reference counted. conf_load gives one reference; conf_ref takes another; the
  * last conf_unref frees it. Every pointer inside lives as long as the snapshot; nobody writes to it after
  * conf_load has returned, so any thread may read it without a lock.
- * Units: durations are milliseconds (int64_t, 0 = no limit unless said otherwise), sizes are bytes (uint64_t).
- * Strings are NUL-terminated, never NULL unless said "or NULL".
+ * Units: durations are milliseconds (int64_t, 0 = no limit unless said otherwise), sizes are bytes
+ * (uint64_t). Strings are NUL-terminated, never NULL unless said "or NULL".
  */
 #ifndef PGSLUICE_CONF_CONF_H
 #define PGSLUICE_CONF_CONF_H
@@ -30,13 +30,13 @@ enum rule {
     RULE_COUNT
 };
 
-const char *action_name(enum action);             /* "reject" */
-bool action_of(const char *name, enum action *);  /* false: no such action */
+const char *action_name(enum action);            /* "reject" */
+bool action_of(const char *name, enum action *); /* false: no such action */
 const char *profile_name(enum profile);
-const char *rule_name(enum rule);                 /* "volatile-default" */
+const char *rule_name(enum rule); /* "volatile-default" */
 bool rule_of(const char *name, size_t length, enum rule *);
 enum rule_group rule_group_of(enum rule);
-bool rule_available(enum rule);                   /* false: part of the contract, implemented later */
+bool rule_available(enum rule); /* false: part of the contract, implemented later */
 /* What the profile itself says of a rule; observe answers as standard does (and enforces nothing). */
 enum action rule_profile_action(enum rule, enum profile);
 
@@ -53,7 +53,7 @@ struct conf_tls {
 };
 
 struct conf_listen {
-    const char *address; /* "127.0.0.1", "::", "*", or an absolute directory for a Unix socket .s.PGSQL.<port> */
+    const char *address; /* "127.0.0.1", "::", "*", or an absolute directory for a socket .s.PGSQL.<port> */
     uint16_t port;
 };
 
@@ -66,7 +66,7 @@ enum upstream_target { TARGET_ANY, TARGET_PRIMARY };
 
 struct conf_upstream {
     struct conf_host *hosts;
-    size_t n_hosts; /* at least 1 */
+    size_t n_hosts;              /* at least 1 */
     enum upstream_target target; /* default any */
     int64_t connect_timeout;     /* default 5 s; for one host */
     const char *monitor;         /* CONNINFO used to ask each host whether it is the primary, or NULL */
@@ -97,8 +97,8 @@ struct conf_log {
 };
 
 struct conf_audit {
-    const char *path;   /* or NULL: no audit */
-    bool sync;          /* default true: fdatasync before a decision counts as written */
+    const char *path; /* or NULL: no audit */
+    bool sync;        /* default true: fdatasync before a decision counts as written */
 };
 
 struct conf_admin {
@@ -133,9 +133,9 @@ struct conf_override {
 };
 
 struct conf_policy {
-    enum profile profile;       /* default standard */
-    uint64_t small_table_rows;  /* default 10000 */
-    uint64_t small_table_size;  /* default 8 MB */
+    enum profile profile;      /* default standard */
+    uint64_t small_table_rows; /* default 10000 */
+    uint64_t small_table_size; /* default 8 MB */
     struct conf_rule rules[RULE_COUNT];
     struct conf_override *overrides; /* in the file's order; a later one wins */
     size_t n_overrides;
@@ -188,8 +188,8 @@ void conf_unref(struct conf *);
  * lines. `restart` counts those that only a restart brings into force (threads). */
 size_t conf_diff(const struct conf *before, const struct conf *after, FILE *out, size_t *restart);
 
-/* "100ms", "5s", "2 min", "1h", "1d" -> milliseconds. "8MB", "64kB", "1GB", "512B" -> bytes (units of 1024, as
- * PostgreSQL's memory parameters). A bare number is refused except 0: units must be said. */
+/* "100ms", "5s", "2 min", "1h", "1d" -> milliseconds. "8MB", "64kB", "1GB", "512B" -> bytes (units of 1024,
+ * as PostgreSQL's memory parameters). A bare number is refused except 0: units must be said. */
 bool conf_duration(const char *text, int64_t *milliseconds);
 bool conf_size(const char *text, uint64_t *bytes);
 
