@@ -2,9 +2,19 @@
  * The gate: a streaming lexer that finds where the statements of an SQL text start and end, and which words
  * lead them, so that only those that can matter are parsed.
  *
- * It follows PostgreSQL's scan.l for whatever decides where a statement ends: comments (nested), quoted
- * strings ('…', E'…', B'…', X'…', N'…', U&'…'), quoted identifiers, dollar quotes, parameters, operators
- * (a comment may start inside one), parentheses and brackets, BEGIN ATOMIC … END bodies.
+ * It follows PostgreSQL's scan.l (13 to 18) for whatever decides where a statement ends: comments (nested),
+ * quoted strings ('…', E'…', B'…', X'…', N'…', U&'…') and their continuation over a line end, quoted
+ * identifiers, dollar quotes, parameters, operators (a comment may start inside one), parentheses, and the
+ * BEGIN ATOMIC … END bodies of functions.
+ *
+ * What it promises: in a text that the server's own lexer accepts, statements are found exactly, and none that
+ * has to be judged is classed as one that has not. (PostgreSQL parses the whole text before it executes any
+ * of it, so nothing of a text that its lexer refuses is ever run; there the gate's answer is only defined, not
+ * meaningful.) The converse may fail: a harmless statement may be classed GATE_DDL, and the parser corrects.
+ *
+ * A NUL byte has no meaning here: it is read on like any character that is no part of a token. The server
+ * stops at the first one, or refuses the message; a statement's class never falls as more of it is read, so
+ * the gate never takes a text that is cut short at a NUL for less than the server does.
  *
  * Memory: a gate is a plain struct of fixed size, no allocation, no I/O, and may be fed a text in pieces cut
  * anywhere: the result is the same for every cut (tested). Cost is linear in the bytes fed.
@@ -19,7 +29,16 @@
 /* How bytes of 0x80 and above are grouped into characters. All of PostgreSQL's server encodings are
  * ASCII-safe: each byte of a multibyte character is 0x80 or above. The client-only encodings are not:
  * a trailing byte may look like an ASCII letter, a digit, '\\', '|' or '@'. (PostgreSQL manual, 24.3.) */
-enum text_encoding { TEXT_ASCII_SAFE, TEXT_SJIS, TEXT_BIG5, TEXT_GBK, TEXT_UHC, TEXT_GB18030, TEXT_JOHAB };
+enum text_encoding {
+    TEXT_ASCII_SAFE,
+    TEXT_SJIS,
+    TEXT_BIG5,
+    TEXT_GBK,
+    TEXT_UHC,
+    TEXT_GB18030,
+    TEXT_JOHAB,
+    TEXT_SHIFT_JIS_2004 /* as SJIS, and two of its characters become '\\' and '~' in a UTF-8 database */
+};
 
 /* From the value of the parameter client_encoding as a server reports it ("SJIS", "UTF8", …). */
 enum text_encoding text_encoding_of(const char *client_encoding);
@@ -29,7 +48,8 @@ enum gate_class {
     GATE_EMPTY,      /* nothing but white space and comments */
     GATE_OTHER,      /* forwarded without a further look */
     GATE_DDL,        /* has to be parsed: ALTER CREATE DROP TRUNCATE COMMENT GRANT REVOKE REINDEX CLUSTER REFRESH
-                        SECURITY REASSIGN IMPORT, VACUUM FULL, SELECT … INTO, EXPLAIN of any of these, … */
+                        SECURITY REASSIGN IMPORT, VACUUM FULL, SELECT … INTO, EXPLAIN of any of these, and any
+                        statement whose dollar quote has a tag that the gate can't be sure of */
     GATE_DO,         /* DO: has to be parsed, its body too */
     GATE_TRANSACTION_BEGIN, /* BEGIN, START TRANSACTION */
     GATE_TRANSACTION_END,   /* COMMIT END ROLLBACK ABORT, PREPARE TRANSACTION; ROLLBACK TO too: anything that can
@@ -48,23 +68,27 @@ struct gate_statement {
 struct gate {
     /* Private but for the members named in comments. The implementation may change their number; the size
      * stays below 512 bytes, tested. */
-    uint64_t offset;    /* public: bytes consumed so far */
+    uint64_t offset; /* public: bytes consumed so far */
     uint64_t start, last;
-    uint32_t state, depth, brackets, atomic_depth, comment_depth, case_depth;
-    uint32_t words;     /* public: words read of the current statement, saturating */
-    unsigned index;
-    uint8_t class;      /* public: what the current statement is known to be so far */
-    bool backslash;     /* public: a backslash stood in a plain '…' string: the reading depends on
-                           standard_conforming_strings */
-    bool high;          /* public: a byte of 0x80 or above was seen: the reading may depend on the encoding */
-    bool standard_conforming_strings;
-    uint8_t encoding;
-    uint8_t trail;      /* bytes still to come of a multibyte character */
-    uint8_t quote_state, word_length, tag_length, match_length, flags, last_word;
-    char word[64];      /* the word being read, lower case, cut at 63 */
-    char tag[64];       /* the dollar quote's tag; longer tags are told apart by a hash as well */
+    uint64_t base; /* plus a pointer into the piece being read: that byte's offset in the text */
     uint64_t tag_hash, match_hash;
-    uint32_t lead[4];   /* keyword numbers of the first words */
+    uint32_t words; /* public: words read of the current statement, saturating */
+    unsigned index;
+    uint32_t depth, with_depth, comment_depth, atomic_depth;
+    uint32_t word_length, tag_length, match_length;
+    uint8_t state;  /* where in a token: enum state in gate.c */
+    uint8_t quote;  /* the kind of the string being read */
+    uint8_t mode;   /* what is being looked for: enum gate_mode in gate_class.h */
+    uint8_t step;   /* how far it has been found */
+    uint8_t class;  /* public: what the current statement is known to be so far */
+    bool backslash; /* public: a backslash stood in a plain '…' string: the reading depends on
+                       standard_conforming_strings */
+    bool high;      /* public: a byte of 0x80 or above was seen: the reading may depend on the encoding */
+    bool standard_conforming_strings, match_fails;
+    uint8_t encoding;
+    uint8_t trail;  /* bytes still to come of a multibyte character, or a mark of encoding.c */
+    char word[16];  /* the start of a word that was cut between two pieces */
+    char tag[64];   /* the dollar quote's tag; longer tags are told apart by length and hash as well */
 };
 
 /* `scs` is standard_conforming_strings. */
