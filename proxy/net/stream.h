@@ -5,7 +5,15 @@
  * until it returns less than was asked for. Writing is immediate: stream_write sends what the socket takes and
  * keeps a copy of the rest in a buffer that is released once it is sent; stream_unsent tells the owner when to
  * stop reading from the other side (back-pressure), `drained` when to go on.
- * Errors are sticky: after one, reads return STREAM_ERROR and writes are dropped; stream_error says why.
+ * Errors are sticky: after one, writes are dropped and reads return STREAM_ERROR; stream_error_text says why.
+ * One refinement: when a write fails, what the peer had sent before is still read (a server's last FATAL message
+ * must reach the client), and `readable` is called once, even with reading off, so that the owner learns of it.
+ *
+ * No function calls back into the owner: callbacks come from the loop only, and each is the last thing done with
+ * the stream in that event, so an owner may close and free the stream inside any of them.
+ *
+ * An fd of upstream_connect: stream_init, then stream_opening, then wait for `opened`; what is written before is
+ * kept and sent then.
  */
 #ifndef PGSLUICE_PROXY_NET_STREAM_H
 #define PGSLUICE_PROXY_NET_STREAM_H
@@ -36,11 +44,14 @@ struct stream {
     int fd;
     int error;                   /* errno of the first failure; 0 */
     bool reading, connecting, handshaking, ended;
+    bool shutting, shut; /* stream_shutdown was called; it has been carried out */
 };
 
 enum { STREAM_AGAIN = -1, STREAM_ERROR = -2 }; /* of stream_read; 0: the peer closed its direction */
 
 void stream_init(struct stream *, struct loop *, const struct stream_calls *, int fd); /* fd: non-blocking, owned */
+/* `fd` came from upstream_connect: `opened` will be called, also where the connection stands already. */
+void stream_opening(struct stream *);
 void stream_close(struct stream *); /* closes the fd, drops what is unsent */
 void stream_reading(struct stream *, bool on);
 ssize_t stream_read(struct stream *, void *buffer, size_t size);
