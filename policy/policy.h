@@ -14,8 +14,15 @@
 
 /* Weakest first, as the manual's table 13.2 lists them. */
 enum lock_mode {
-    LOCK_NONE, LOCK_ACCESS_SHARE, LOCK_ROW_SHARE, LOCK_ROW_EXCLUSIVE, LOCK_SHARE_UPDATE_EXCLUSIVE, LOCK_SHARE,
-    LOCK_SHARE_ROW_EXCLUSIVE, LOCK_EXCLUSIVE, LOCK_ACCESS_EXCLUSIVE
+    LOCK_NONE,
+    LOCK_ACCESS_SHARE,
+    LOCK_ROW_SHARE,
+    LOCK_ROW_EXCLUSIVE,
+    LOCK_SHARE_UPDATE_EXCLUSIVE,
+    LOCK_SHARE,
+    LOCK_SHARE_ROW_EXCLUSIVE,
+    LOCK_EXCLUSIVE,
+    LOCK_ACCESS_EXCLUSIVE
 };
 const char *lock_mode_name(enum lock_mode); /* "AccessExclusiveLock"; "none" */
 
@@ -33,22 +40,43 @@ struct effects {
 /* NULL everywhere a pointer to this is taken: nothing is known (offline). */
 struct table_facts {
     bool exists;
-    char relkind;              /* pg_class.relkind */
+    char relkind; /* pg_class.relkind */
     char relpersistence;
-    double rows;               /* reltuples; below 0: never analyzed */
-    uint64_t size;             /* bytes of the main fork */
-    bool created_here;         /* by this very transaction */
-    unsigned children;         /* partitions and inheriting tables, all levels */
+    double rows;       /* reltuples; below 0: never analyzed */
+    uint64_t size;     /* bytes of the main fork */
+    bool created_here; /* by this very transaction */
+    unsigned children; /* partitions and inheriting tables, all levels */
     bool row_type_in_use;
-    const char **columns;      /* names of its columns */
+    const char **columns; /* names of its columns */
     size_t n_columns;
+};
+
+/* What the server answered about the names that a statement uses, resolved as the server resolves them. A
+ * name that is not listed was not asked for; the tables of built-in names speak for it then. */
+struct function_answer {
+    struct name name; /* as written */
+    size_t n_args;
+    bool is_volatile; /* provolatile 'v' of the function that the call means */
+};
+
+struct type_answer {
+    struct name name;      /* as written */
+    bool constrained;      /* a domain with CHECK or NOT NULL, its base domains included */
+    bool volatile_default; /* a domain whose own default is volatile */
+};
+
+struct catalog_facts {
+    const struct function_answer *functions;
+    size_t n_functions;
+    const struct type_answer *types;
+    size_t n_types;
 };
 
 /* ---- the verdict ------------------------------------------------------------------------------------ */
 
 struct finding {
     enum rule rule;
-    enum action action;  /* what policy says; under observe: what it would have said */
+    enum action action; /* what policy says; under observe: what it would have said */
     bool waived;
     int place;           /* byte offset in the statement; -1 if none */
     const char *message; /* one sentence: what the statement would do */
@@ -58,26 +86,31 @@ struct finding {
 };
 
 struct verdict {
-    enum action action;       /* in force: under observe never above warn (and then without a notice) */
-    enum action would;        /* what the rules said before observe and waivers */
+    enum action action; /* in force: under observe never above warn (and then without a notice) */
+    enum action would;  /* what the rules said before observe and waivers */
     struct effects effects;
     struct finding *findings; /* gravest first, then by place */
     size_t n_findings;
-    const char *waiver;       /* the waiver that was used: "volatile-default, reason", or NULL */
+    const char *waiver; /* the waiver that was used: "volatile-default, reason", or NULL */
 };
 
 struct policy_context {
     const struct conf *conf;
-    const char *database, *role, *application; /* "" if unknown */
-    int server_version;                        /* 150004; 0: unknown, judged as the oldest that is supported */
+    const char *database, *role, *application; /* "" if unknown (application: or not set) */
+    int server_version; /* 150004; 0: unknown, judged as the oldest that is supported */
     bool in_transaction;
-    const char *start_waiver;                  /* value of the start-up option pgsluice.waive, or NULL */
-    const struct table_facts *table;           /* or NULL */
+    const char *start_waiver;            /* value of the start-up option pgsluice.waive, or NULL */
+    const struct table_facts *table;     /* or NULL */
+    const struct catalog_facts *catalog; /* or NULL */
 };
 
 struct verdict *policy_judge(const void *talloc_parent, const struct facts *, const struct policy_context *);
 
-/* The setting in force for a rule on an object, after profile, rules and overrides. `object` may be NULL. */
+/* The effects alone. What hangs from the answer's pointers lives below talloc_parent. */
+struct effects policy_effects(const void *talloc_parent, const struct facts *, const struct policy_context *);
+
+/* The setting in force for a rule on an object, after profile, rules and overrides. `object` may be NULL.
+ * `action` is always filled; has_action says that the file named it, not the profile. */
 struct conf_rule policy_rule(const struct policy_context *, enum rule, const struct name *object);
 
 /* Documentation of a rule: for `check --explain`, SHOW RULES and the README. */

@@ -1,0 +1,229 @@
+/*
+ * Volatility as contain_volatile_functions() would see it, from the text alone.
+ *
+ * The server folds constants before it looks (PostgreSQL 17 and the minor releases of late 2023), so a
+ * volatile call may vanish: inside CASE, COALESCE, AND and OR, or beside a NULL argument of a strict
+ * function. There the answer is "unknown", never "yes" and never "no".
+ */
+#include "policy/expression.h"
+
+#include <string.h>
+#include <strings.h>
+#include <talloc.h>
+
+#include "policy/builtins.h"
+
+/* Deeper than any default that people write; below it the answer is "unknown". */
+#define DEPTH_MAX 500
+
+int context_major(const struct policy_context *context)
+{
+    return context->server_version / 10000;
+}
+
+static bool same_name(const struct name *a, const struct name *b)
+{
+    if (strcmp(a->name, b->name) != 0)
+        return false;
+    if (a->schema == NULL || b->schema == NULL)
+        return a->schema == b->schema;
+    return strcmp(a->schema, b->schema) == 0;
+}
+
+static bool in_pg_catalog(const char *schema)
+{
+    return schema == NULL || strcmp(schema, "pg_catalog") == 0;
+}
+
+/* ---- types ---- */
+
+static const struct type_answer *type_answered(const struct type_name *type,
+                                               const struct policy_context *context)
+{
+    if (context->catalog == NULL)
+        return NULL;
+    struct name name = {type->schema, type->name, 0};
+    for (size_t i = 0; i < context->catalog->n_types; i++) {
+        if (same_name(&context->catalog->types[i].name, &name))
+            return &context->catalog->types[i];
+    }
+    return NULL;
+}
+
+enum answer type_constrained(const struct type_name *type, const struct policy_context *context)
+{
+    if (type->array > 0) /* an array of a domain is no domain */
+        return ANSWER_NO;
+    if (type->percent_type)
+        return ANSWER_UNKNOWN;
+    const struct type_answer *known = type_answered(type, context);
+    if (known != NULL)
+        return known->constrained || known->volatile_default ? ANSWER_YES : ANSWER_NO;
+    if (type->schema == NULL && serial_type(type->name))
+        return ANSWER_NO;
+    if (in_pg_catalog(type->schema) && builtin_type(type->name, context_major(context)))
+        return ANSWER_NO;
+    return ANSWER_UNKNOWN;
+}
+
+/* ---- volatility ---- */
+
+static struct volatility walk(const struct expr *, const struct policy_context *, int depth);
+
+static struct volatility stronger(struct volatility a, struct volatility b)
+{
+    if (a.answer == ANSWER_YES || b.answer == ANSWER_NO)
+        return a;
+    return b.answer == ANSWER_YES || a.answer == ANSWER_NO ? b : a;
+}
+
+static struct volatility walk_arguments(const struct expr *expr, const struct policy_context *context,
+                                        int depth)
+{
+    struct volatility all = {ANSWER_NO, NULL};
+    for (size_t i = 0; i < expr->n_args; i++)
+        all = stronger(all, walk(expr->args[i], context, depth + 1));
+    return all;
+}
+
+static bool has_null_argument(const struct expr *expr, const struct policy_context *context)
+{
+    for (size_t i = 0; i < expr->n_args; i++) {
+        if (expression_is_null(expr->args[i], context))
+            return true;
+    }
+    return false;
+}
+
+static struct volatility weakened(struct volatility v)
+{
+    if (v.answer == ANSWER_YES)
+        v.answer = ANSWER_UNKNOWN;
+    return v;
+}
+
+static bool known_timestamp(const struct expr *expr)
+{
+    static const char *const names[] = {"now",
+                                        "statement_timestamp",
+                                        "transaction_timestamp",
+                                        "clock_timestamp",
+                                        "current_timestamp",
+                                        "localtimestamp",
+                                        "timestamptz",
+                                        "timestamp"};
+    const char *name = expr->name.name;
+    if (expr->kind == EXPR_CAST && expr->type != NULL)
+        name = expr->type->name;
+    else if (expr->kind != EXPR_FUNCTION && expr->kind != EXPR_SQL_VALUE)
+        return false;
+    for (size_t i = 0; name != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The one name in pg_catalog whose overloads differ: timezone(text, timetz) was volatile before 15. */
+static enum answer mixed_volatility(const struct expr *call)
+{
+    bool timestamp =
+        strcmp(call->name.name, "timezone") == 0 && call->n_args == 2 && known_timestamp(call->args[1]);
+    return timestamp ? ANSWER_NO : ANSWER_UNKNOWN;
+}
+
+static enum answer function_volatility(const struct expr *call, const struct policy_context *context)
+{
+    const struct catalog_facts *catalog = context->catalog;
+    for (size_t i = 0; catalog != NULL && i < catalog->n_functions; i++) {
+        const struct function_answer *f = &catalog->functions[i];
+        if (f->n_args == call->n_args && same_name(&f->name, &call->name))
+            return f->is_volatile ? ANSWER_YES : ANSWER_NO;
+    }
+    if (call->name.name == NULL)
+        return ANSWER_UNKNOWN;
+    if (in_pg_catalog(call->name.schema)) {
+        switch (builtin_function(call->name.name, call->n_args, context_major(context))) {
+        case BUILTIN_IMMUTABLE:
+        case BUILTIN_STABLE:
+            return ANSWER_NO;
+        case BUILTIN_VOLATILE:
+            return ANSWER_YES;
+        case BUILTIN_MIXED:
+            return mixed_volatility(call);
+        case BUILTIN_MISSING:
+            break;
+        }
+    }
+    return contrib_volatile_function(call->name.name) ? ANSWER_YES : ANSWER_UNKNOWN;
+}
+
+static struct volatility call_volatility(const struct expr *expr, const struct policy_context *context,
+                                         int depth)
+{
+    struct volatility own = {ANSWER_NO, NULL};
+    if (expr->kind == EXPR_FUNCTION)
+        own.answer = function_volatility(expr, context);
+    else if (expr->name.name == NULL || !in_pg_catalog(expr->name.schema) ||
+             !builtin_operator(expr->name.name))
+        own.answer = ANSWER_UNKNOWN;
+    if (own.answer != ANSWER_NO)
+        own.culprit = expr;
+    struct volatility all = stronger(own, walk_arguments(expr, context, depth));
+    return has_null_argument(expr, context) ? weakened(all) : all;
+}
+
+static struct volatility walk(const struct expr *expr, const struct policy_context *context, int depth)
+{
+    if (depth > DEPTH_MAX)
+        return (struct volatility){ANSWER_UNKNOWN, expr};
+    switch (expr->kind) {
+    case EXPR_NULL:
+    case EXPR_CONSTANT:
+    case EXPR_SQL_VALUE:
+    case EXPR_COLUMN:
+        return (struct volatility){ANSWER_NO, NULL};
+    case EXPR_FUNCTION:
+    case EXPR_OPERATOR:
+        return call_volatility(expr, context, depth);
+    case EXPR_CAST: {
+        struct volatility inner = walk_arguments(expr, context, depth);
+        if (expr->type == NULL ||
+            (expr->type->array == 0 && type_constrained(expr->type, context) != ANSWER_NO))
+            return stronger(inner, (struct volatility){ANSWER_UNKNOWN, expr});
+        return inner;
+    }
+    case EXPR_ARRAY:
+    case EXPR_NULL_TEST:
+        return walk_arguments(expr, context, depth);
+    case EXPR_BOOLEAN:
+        return weakened(walk_arguments(expr, context, depth));
+    case EXPR_OTHER: /* all that is inside is in args; the server may fold a branch away */
+        if (expr->n_args == 0)
+            return (struct volatility){ANSWER_UNKNOWN, expr};
+        return weakened(walk_arguments(expr, context, depth));
+    case EXPR_SUBQUERY:
+    case EXPR_PARAMETER:
+        break;
+    }
+    return (struct volatility){ANSWER_UNKNOWN, expr};
+}
+
+struct volatility expression_volatility(const struct expr *expr, const struct policy_context *context)
+{
+    return walk(expr, context, 0);
+}
+
+bool expression_is_null(const struct expr *expr, const struct policy_context *context)
+{
+    for (int depth = 0; depth < DEPTH_MAX; depth++) {
+        if (expr->kind == EXPR_NULL)
+            return true;
+        if (expr->kind != EXPR_CAST || expr->n_args != 1 || expr->type == NULL)
+            return false;
+        if (type_constrained(expr->type, context) != ANSWER_NO)
+            return false;
+        expr = expr->args[0];
+    }
+    return false;
+}

@@ -1,0 +1,330 @@
+/*
+ * From a statement to its findings: which rules look at which kind of statement, what excuses a table, and
+ * what becomes of statements inside statements.
+ */
+#include "policy/findings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <talloc.h>
+
+#define TEXT(judge, ...) talloc_asprintf((judge)->memory, __VA_ARGS__)
+#define NESTING_MAX      8
+
+/* ---- taking a finding up ---- */
+
+/* What the text alone can't tell is not refused by a profile's default, only warned of; `strict`, and an
+ * action that the file names itself, are taken at their word. */
+static enum action action_for(const struct judge *judge, const struct sight *sight)
+{
+    struct conf_rule setting = policy_rule(judge->context, sight->rule, judge->table);
+    bool unsure = sight->sure == ANSWER_UNKNOWN && !setting.has_action &&
+                  judge->context->conf->policy.profile != PROFILE_STRICT;
+    return unsure && setting.action > ACTION_WARN ? ACTION_WARN : setting.action;
+}
+
+void finding_add(struct judge *judge, const struct sight *sight)
+{
+    struct verdict *verdict = judge->memory;
+    enum action action = action_for(judge, sight);
+    if (action == ACTION_ALLOW || rule_excused(judge, sight->rule))
+        return;
+    const char *message = sight->message;
+    if (judge->where != NULL)
+        message = TEXT(judge, "%s (in %s)", message, judge->where);
+    size_t n = verdict->n_findings;
+    verdict->findings = talloc_realloc(verdict, verdict->findings, struct finding, (unsigned)n + 1);
+    verdict->findings[n] = (struct finding){.rule = sight->rule,
+                                            .action = action,
+                                            .place = judge->where != NULL ? judge->outer_place : sight->place,
+                                            .message = message,
+                                            .detail = sight->detail,
+                                            .hint = sight->hint,
+                                            .object = sight->object};
+    verdict->n_findings = n + 1;
+}
+
+/* Rules about work that grows with the table. The others speak of readers, of data, of definitions. */
+static bool grows_with_table(enum rule rule)
+{
+    switch (rule) {
+    case RULE_volatile_default:
+    case RULE_serial_column:
+    case RULE_identity_column:
+    case RULE_stored_generated_column:
+    case RULE_constrained_domain:
+    case RULE_inline_unique:
+    case RULE_inline_primary_key:
+    case RULE_inline_check:
+    case RULE_inline_foreign_key:
+    case RULE_rewrite_with_siblings:
+    case RULE_alter_type:
+    case RULE_set_not_null:
+    case RULE_add_check:
+    case RULE_add_foreign_key:
+    case RULE_add_unique:
+    case RULE_create_index:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool rule_excused(const struct judge *judge, enum rule rule)
+{
+    enum rule_group group = rule_group_of(rule);
+    if (rule == RULE_unparseable || rule == RULE_dynamic_ddl)
+        return false;
+    if (group == RULE_GROUP_DEFINITION)
+        return judge->context->table != NULL && judge->context->table->relpersistence == 't';
+    if (table_private(judge->context))
+        return true;
+    return grows_with_table(rule) && table_small(judge->context);
+}
+
+/* ---- estimates ---- */
+
+/* "5,000,000" */
+static char *grouped(const struct judge *judge, double number)
+{
+    char digits[64];
+    int n = snprintf(digits, sizeof digits, "%.0f", number);
+    char *out = talloc_strdup(judge->memory, "");
+    for (int i = 0; i < n && i < (int)sizeof digits; i++)
+        out = talloc_asprintf_append(out, "%s%c", i > 0 && (n - i) % 3 == 0 ? "," : "", digits[i]);
+    return out;
+}
+
+const char *work_estimate(const struct judge *judge, enum work work)
+{
+    /* Rows a second, measured on tables of 5 million rows on a small machine. */
+    static const double speed[] = {
+        [WORK_REWRITE] = 0.5e6, [WORK_READ] = 20e6, [WORK_INDEX] = 3e6, [WORK_KEY] = 10e6};
+    const struct table_facts *table = judge->context->table;
+    if (table == NULL || table->rows < 0)
+        return "The larger the table, the longer that takes.";
+    double seconds = table->rows / speed[work];
+    if (seconds < 1)
+        return TEXT(judge, "It holds about %s rows: expect less than a second.", grouped(judge, table->rows));
+    if (seconds < 120)
+        return TEXT(judge, "It holds about %s rows: expect some %.0f s.", grouped(judge, table->rows),
+                    seconds);
+    return TEXT(judge, "It holds about %s rows: expect some %.0f minutes.", grouped(judge, table->rows),
+                seconds / 60);
+}
+
+/* ---- statements other than ALTER TABLE ---- */
+
+static void create_index(struct judge *judge)
+{
+    const struct facts *facts = judge->facts;
+    if (facts->concurrently)
+        return;
+    struct sight sight = {
+        .rule = RULE_create_index, .sure = ANSWER_YES, .place = 0, .object = facts->object.name};
+    sight.message =
+        TEXT(judge, "creating an index on %s without CONCURRENTLY stops every write to it until it is built",
+             judge->table_text);
+    sight.detail =
+        TEXT(judge,
+             "PostgreSQL would hold a ShareLock on %s: it can be read, but INSERT, UPDATE and DELETE "
+             "wait. %s",
+             judge->table_text, work_estimate(judge, WORK_INDEX));
+    sight.hint =
+        TEXT(judge,
+             "Write CREATE %sINDEX CONCURRENTLY, outside a transaction. If it fails, drop the invalid index "
+             "it leaves before the next try.",
+             facts->unique ? "UNIQUE " : "");
+    finding_add(judge, &sight);
+}
+
+static void drop_table(struct judge *judge)
+{
+    const struct facts *facts = judge->facts;
+    if (strcmp(facts->object_kind, "TABLE") != 0)
+        return;
+    for (size_t i = 0; i < facts->n_objects; i++) {
+        struct judge one = *judge;
+        one.table = &facts->objects[i];
+        one.table_text = quote_name(judge->memory, one.table);
+        struct sight sight = {.rule = RULE_drop_table,
+                              .sure = ANSWER_YES,
+                              .place = one.table->place,
+                              .object = one.table->name};
+        sight.message =
+            TEXT(judge, "dropping table %s takes its data and breaks every statement that still names it",
+                 one.table_text);
+        sight.detail =
+            TEXT(judge, "It can't be brought back but from a backup.%s",
+                 facts->cascade ? " CASCADE drops the views and foreign keys that use it as well." : "");
+        sight.hint =
+            TEXT(judge, "Rename it first and wait a few days: ALTER TABLE %s RENAME TO %s.", one.table_text,
+                 quote_identifier(judge->memory, TEXT(judge, "%s_dropped", one.table->name)));
+        finding_add(&one, &sight);
+    }
+}
+
+static void truncate_table(struct judge *judge)
+{
+    const struct facts *facts = judge->facts;
+    for (size_t i = 0; i < facts->n_objects; i++) {
+        struct judge one = *judge;
+        one.table = &facts->objects[i];
+        one.table_text = quote_name(judge->memory, one.table);
+        struct sight sight = {
+            .rule = RULE_truncate, .sure = ANSWER_YES, .place = one.table->place, .object = one.table->name};
+        sight.message = TEXT(judge, "truncating %s removes every row at once", one.table_text);
+        sight.detail = TEXT(
+            judge,
+            "PostgreSQL would hold an AccessExclusiveLock on %s; a snapshot taken before sees the "
+            "table as empty, and no row can be brought back but from a backup.%s",
+            one.table_text, facts->cascade ? " CASCADE empties every table that refers to it as well." : "");
+        sight.hint = TEXT(
+            judge, "Where the rows are old ones, DELETE them in batches; where all must go, see to it that "
+                   "nobody reads the table.");
+        finding_add(&one, &sight);
+    }
+}
+
+/* ---- ALTER TABLE ---- */
+
+static void rewrite_with_siblings(struct judge *judge)
+{
+    const struct parts *parts = judge->parts;
+    size_t first = parts->n, gentle = 0;
+    for (size_t i = 0; i < parts->n; i++) {
+        if (parts->items[i].rewrite == ANSWER_YES && first == parts->n)
+            first = i;
+        gentle += parts->items[i].rewrite == ANSWER_NO;
+    }
+    if (first == parts->n || gentle == 0)
+        return;
+    struct sight sight = {
+        .rule = RULE_rewrite_with_siblings, .sure = ANSWER_YES, .place = parts->items[first].alter->place};
+    sight.message = TEXT(judge, "one of %zu subcommands makes the whole statement rewrite %s: %s", parts->n,
+                         judge->table_text, alter_kind_name(parts->items[first].alter->kind));
+    sight.detail = TEXT(
+        judge, "The other subcommands, which would take a moment by themselves, wait for the rewrite and are "
+               "undone with it.");
+    sight.hint = TEXT(judge, "Put the subcommand that rewrites into a statement of its own.");
+    finding_add(judge, &sight);
+}
+
+static void alter_table(struct judge *judge)
+{
+    const struct parts *parts = judge->parts;
+    for (size_t i = 0; i < parts->n; i++) {
+        if (parts->items[i].alter->kind == ALTER_ADD_COLUMN)
+            findings_column(judge, &parts->items[i]);
+        else
+            findings_alter(judge, &parts->items[i]);
+    }
+    rewrite_with_siblings(judge);
+}
+
+/* ---- what can't be read ---- */
+
+static void unparseable(struct judge *judge, const struct facts *facts)
+{
+    static const char *const why[] = {[FACTS_SYNTAX] = "it can't be read",
+                                      [FACTS_TOO_LONG] = "it is longer than limits.statement",
+                                      [FACTS_TOO_DEEP] = "it is nested deeper than is followed",
+                                      [FACTS_FAULT] = "reading it failed inside pgsluice"};
+    struct sight sight = {.rule = RULE_unparseable, .sure = ANSWER_YES, .place = facts->error_place};
+    sight.message = TEXT(judge, "this statement can't be judged, because %s%s%s", why[facts->status],
+                         facts->error == NULL ? "" : ": ", facts->error == NULL ? "" : facts->error);
+    sight.detail =
+        TEXT(judge,
+             "It may be wrong, or newer than the SQL that this pgsluice knows. What it would lock or rewrite "
+             "is not known.");
+    sight.hint =
+        TEXT(judge, facts->status == FACTS_TOO_LONG
+                        ? "Split it, or raise limits.statement."
+                        : "Try it on a test server. If it is right, have a role that may waive run it with "
+                          "-c pgsluice.waive='unparseable: reason'.");
+    finding_add(judge, &sight);
+}
+
+static void dynamic(struct judge *judge, const char *what)
+{
+    struct sight sight = {.rule = RULE_dynamic_ddl, .sure = ANSWER_YES, .place = judge->outer_place};
+    sight.message =
+        TEXT(judge, "this block runs SQL that is put together only while it runs, so it can't be judged%s%s",
+             what == NULL ? "" : ": ", what == NULL ? "" : what);
+    sight.detail = TEXT(
+        judge, "If what it runs changes a table, the lock and the time it takes are not known beforehand.");
+    sight.hint = TEXT(judge, "Write schema changes as plain statements outside the block.");
+    finding_add(judge, &sight);
+}
+
+/* ---- the statement, and those inside ---- */
+
+static void judge_statement(struct judge *, int depth);
+
+static void nested(struct judge *judge, int depth)
+{
+    const struct facts *facts = judge->facts;
+    struct policy_context inner = *judge->context;
+    inner.table = NULL; /* those are facts of another table */
+    for (size_t i = 0; i < facts->n_nested; i++) {
+        const struct nested *one = &facts->nested[i];
+        struct judge within = *judge;
+        within.context = &inner;
+        within.facts = one->facts;
+        within.where = judge->where == NULL ? one->where : TEXT(judge, "%s, %s", one->where, judge->where);
+        within.outer_place = judge->where == NULL ? one->place : judge->outer_place;
+        within.table = NULL;
+        within.parts = parts_of(judge->memory, one->facts, &inner);
+        if (one->facts->status != FACTS_OK || depth >= NESTING_MAX)
+            dynamic(&within, one->facts->error);
+        else
+            judge_statement(&within, depth + 1);
+    }
+    if (facts->dynamic) {
+        struct judge own = *judge;
+        if (own.where == NULL)
+            own.outer_place = facts->n_nested > 0 ? facts->nested[0].place : 0;
+        dynamic(&own, facts->dynamic_why);
+    }
+}
+
+static void judge_statement(struct judge *judge, int depth)
+{
+    const struct facts *facts = judge->facts;
+    judge->table = facts->kind == STATEMENT_CREATE_INDEX ? &facts->index_table : &facts->object;
+    judge->table_text = judge->table->name == NULL ? "the table" : quote_name(judge->memory, judge->table);
+    switch (facts->kind) {
+    case STATEMENT_ALTER_TABLE:
+        alter_table(judge);
+        break;
+    case STATEMENT_CREATE_INDEX:
+        create_index(judge);
+        break;
+    case STATEMENT_DROP:
+        drop_table(judge);
+        break;
+    case STATEMENT_TRUNCATE:
+        truncate_table(judge);
+        break;
+    case STATEMENT_DO:
+        nested(judge, depth);
+        break;
+    default: /* a function's body is not run by CREATE FUNCTION */
+        break;
+    }
+    findings_definition(judge);
+}
+
+void findings_of(struct judge *judge, const struct facts *facts)
+{
+    judge->facts = facts;
+    judge->outer_place = 0;
+    if (facts->status != FACTS_OK) {
+        static const struct name nothing = {NULL, NULL, -1};
+        judge->table = &nothing;
+        judge->table_text = "the table";
+        unparseable(judge, facts);
+        return;
+    }
+    judge_statement(judge, 0);
+}

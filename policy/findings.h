@@ -1,0 +1,56 @@
+/*
+ * Findings: the rules that matched one statement. Private to policy/.
+ *
+ * Every message is one sentence that says what the statement would do; every detail says what PostgreSQL does
+ * meanwhile; every hint says what to write instead. They are read at night by someone who did not write them.
+ */
+#ifndef PGSLUICE_POLICY_FINDINGS_H
+#define PGSLUICE_POLICY_FINDINGS_H
+
+#include "policy/effects.h"
+
+/* One judgement under way. All texts are allocated below `memory`. */
+struct judge {
+    struct verdict *memory; /* findings are gathered here */
+    const struct policy_context *context;
+    const struct facts *facts;
+    const struct parts *parts;
+    const struct name *table; /* the table that the statement is about; its name may be NULL */
+    const char *table_text;   /* the same, quoted where it must be */
+    const char *where;        /* "line 3 of the DO block", or NULL for the statement itself */
+    int outer_place;          /* place of all findings where `where` is set */
+};
+
+/* What a rule saw. `sure`: NO never gets here; UNKNOWN where the text alone can't tell. */
+struct sight {
+    enum rule rule;
+    enum answer sure;
+    int place;
+    const char *object; /* column or constraint, or NULL */
+    char *message, *detail, *hint;
+};
+
+/* Take it up as a finding, unless the policy allows it. */
+void finding_add(struct judge *, const struct sight *);
+
+void findings_of(struct judge *, const struct facts *);    /* everything below, and what is nested */
+void findings_column(struct judge *, const struct part *); /* ADD COLUMN: the change */
+void findings_alter(struct judge *, const struct part *);  /* the other subcommands */
+void findings_definition(struct judge *);                  /* columns as they are defined */
+
+/* Is the rule silent on this table: private to the transaction, or small? */
+bool rule_excused(const struct judge *, enum rule);
+
+/* "It holds about 5,000,000 rows: expect some 10 s." or, with nothing known, a sentence without numbers. */
+enum work { WORK_REWRITE, WORK_READ, WORK_INDEX, WORK_KEY };
+const char *work_estimate(const struct judge *, enum work);
+
+/* ---- the safe way, as SQL (recipe.c) ---- */
+
+/* The whole of an ADD COLUMN in steps that stall nobody; NULL where there is no such way. */
+char *recipe_column(const struct judge *, const struct column_definition *);
+char *recipe_not_null(const struct judge *, const char *column);
+char *recipe_constraint(const struct judge *, const struct constraint *);
+char *recipe_type(const struct judge *, const struct alter *);
+
+#endif
