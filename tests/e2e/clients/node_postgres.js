@@ -22,7 +22,7 @@ async function main() {
   await cursor.close();
   seen.error = await client.query("SELECT 1/0").catch((error) => [error.code, error.message]);
   await client.query("DO $$ BEGIN RAISE NOTICE 'hello'; END $$");
-  seen.notices = notices;
+  seen.notices = [...notices];
   await client.query("BEGIN");
   seen.bad = await client.query("INSERT INTO items VALUES (1, 'again')").catch((error) => error.constraint);
   seen.aborted = await client.query("SELECT 1").catch((error) => error.code);
