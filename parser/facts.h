@@ -104,6 +104,7 @@ struct column_definition {
     struct constraint *constraints;
     size_t n_constraints;
     int place, end;        /* name … last constraint */
+    size_t written_length; /* bytes of the name as written, before PostgreSQL cuts it to 63 */
 };
 
 /* The first constraint of a kind, or NULL. */
@@ -184,7 +185,9 @@ struct facts {
     const char *identity;    /* for the log: quoted, schema-qualified where the author did; "" if none */
 
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
-    struct name index_table;           /* CREATE INDEX, CREATE TRIGGER …: the table it is on */
+    struct name index_table;           /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
+                                          (first) table it inherits from or is a partition of */
+    bool partition_of;                 /* CREATE TABLE … PARTITION OF */
     struct alter *alters;              /* ALTER TABLE */
     size_t n_alters;
     struct column_definition *columns; /* CREATE TABLE */
@@ -197,7 +200,8 @@ struct facts {
     bool dynamic;          /* a body executes text that is not a literal, or is in a language we don't read */
     const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL */
 
-    uint64_t fingerprint; /* libpg_query's; 0 if there is none */
+    int long_name_place;  /* the first identifier of more than 63 bytes, which PostgreSQL would cut; or -1 */
+    uint64_t fingerprint; /* libpg_query's; 0 if there is none: nested, or longer than 8 kB */
     const char *waiver;   /* text behind "pgsluice: allow" in a comment of the statement, trimmed, or NULL */
 };
 

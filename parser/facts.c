@@ -1,0 +1,212 @@
+/*
+ * facts_of(): one statement's text to struct facts. The order is: bounds, a copy that libpg_query can read,
+ * its tokens, its tree, and then the reader for the kind of statement found.
+ */
+#include "parser/facts.h"
+#include "parser/facts_create.h"
+#include "parser/facts_objects.h"
+
+#include <string.h>
+#include <talloc.h>
+
+static const struct {
+    const char *kind;
+    void (*read)(struct reader *, json_t *inside);
+} readers[] = {{"AlterTableStmt", facts_alter_table},
+               {"RenameStmt", facts_rename},
+               {"AlterObjectSchemaStmt", facts_set_schema},
+               {"AlterOwnerStmt", facts_set_owner},
+               {"CreateStmt", facts_create_table},
+               {"CreateForeignTableStmt", facts_create_foreign_table},
+               {"CreateTableAsStmt", facts_create_table_as},
+               {"SelectStmt", facts_select},
+               {"ExplainStmt", facts_explain},
+               {"IndexStmt", facts_create_index},
+               {"DropStmt", facts_drop},
+               {"TruncateStmt", facts_truncate},
+               {"DoStmt", facts_do},
+               {"CreateFunctionStmt", facts_create_function},
+               {"GrantStmt", facts_grant},
+               {"GrantRoleStmt", facts_grant_role},
+               {"AlterDefaultPrivilegesStmt", facts_default_privileges},
+               {"DefineStmt", facts_define},
+               {"AlterFunctionStmt", facts_alter_function},
+               {"AlterTableMoveAllStmt", facts_move_all},
+               {"VacuumStmt", facts_vacuum},
+               {"ReindexStmt", facts_reindex},
+               {"TransactionStmt", facts_transaction},
+               {"VariableSetStmt", facts_set},
+               {"DiscardStmt", facts_discard}};
+
+static void fail(struct facts *facts, enum facts_status status, const char *error, int place)
+{
+    facts->status = status;
+    facts->error = error;
+    facts->error_place = place;
+}
+
+/* ---- the text --------------------------------------------------------------------------------------- */
+
+/* Bytes of the character that starts here; 0 where it is no UTF-8 (RFC 3629). */
+static size_t character(const unsigned char *at, size_t left)
+{
+    if (*at < 0x80)
+        return *at ? 1 : 0;
+    size_t n = *at >= 0xf0 ? 4 : *at >= 0xe0 ? 3 : 2;
+    if (*at < 0xc2 || *at > 0xf4 || left < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
+    bool beyond = (*at == 0xed && at[1] > 0x9f) || (*at == 0xf4 && at[1] > 0x8f);
+    return overlong || beyond ? 0 : n;
+}
+
+static bool check_text(struct facts *facts, const char *text, size_t length)
+{
+    for (size_t i = 0, n; i < length; i += n) {
+        n = character((const unsigned char *)text + i, length - i);
+        if (n == 0) {
+            fail(facts, FACTS_SYNTAX, text[i] ? "the text is not valid UTF-8" : "the text holds a NUL byte",
+                 (int)i);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- comments: the waiver ------------------------------------------------------------------------------ */
+
+static void read_waiver(struct reader *r)
+{
+    static const char words[] = "pgsluice: allow";
+    const struct source *source = r->source;
+    for (size_t i = 0; i < source->tokens.n_comments && !r->facts->waiver; i++) {
+        const char *from = source->text + source->tokens.comments[i].start + 2;
+        const char *to = source->text + source->tokens.comments[i].end;
+        if (from[-1] == '*')
+            to -= 2;
+        while (from < to && strchr(" \t\r\n*", *from))
+            from++;
+        if ((size_t)(to - from) < sizeof words || strncasecmp(from, words, sizeof words - 1) != 0)
+            continue;
+        from += sizeof words - 1;
+        if (!strchr(" \t\r\n", *from))
+            continue;
+        while (from < to && strchr(" \t\r\n", *from))
+            from++;
+        while (to > from && strchr(" \t\r\n", to[-1]))
+            to--;
+        if (from < to)
+            r->facts->waiver = reader_slice(r, from, (size_t)(to - from));
+    }
+}
+
+static void read_long_name(struct reader *r)
+{
+    const struct tokens *tokens = &r->source->tokens;
+    for (size_t i = 0; i < tokens->n && r->facts->long_name_place < 0; i++) {
+        const struct token *token = &tokens->items[i];
+        if (token->kind != TOKEN_WORD && token->kind != TOKEN_QUOTED)
+            continue;
+        if (token_identifier_length(r->source->text, token) > 63)
+            r->facts->long_name_place = reader_place(r, token->start);
+    }
+}
+
+/* ---- the tree --------------------------------------------------------------------------------------- */
+
+static void read_statement(struct reader *r, json_t *statement)
+{
+    json_t *inside;
+    const char *kind = tree_kind(tree_child(statement, "stmt"), &inside);
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+        if (strcmp(readers[i].kind, kind) == 0) {
+            readers[i].read(r, inside);
+            return;
+        }
+    if (!facts_other(r, kind, inside))
+        r->facts->kind = STATEMENT_OTHER;
+}
+
+static json_t *parse(struct reader *r, struct source *source)
+{
+    struct parse_error error;
+    json_t *tree = parse_tree(r->facts, source, &error);
+    if (tree || error.status != FACTS_SYNTAX) {
+        if (!tree)
+            fail(r->facts, error.status, error.message, -1);
+        return tree;
+    }
+    fail(r->facts, FACTS_SYNTAX, error.message, source_place(source, error.place));
+    if (source_stored_for_virtual(source))
+        tree = parse_tree(r->facts, source, &error);
+    if (tree)
+        fail(r->facts, FACTS_OK, NULL, -1);
+    return tree;
+}
+
+static void read_source(struct reader *r, struct source *source)
+{
+    if (!source_scan(source))
+        source->tokens = (struct tokens){0};
+    read_waiver(r);
+    read_long_name(r);
+    json_t *tree = parse(r, source);
+    if (!tree)
+        return;
+    json_t *statements = tree_list(tree, "stmts");
+    if (json_array_size(statements) > 1)
+        fail(r->facts, FACTS_SYNTAX, "the text holds more than one statement", -1);
+    else if (json_array_size(statements) == 1)
+        read_statement(r, json_array_get(statements, 0));
+    json_decref(tree);
+    if (r->facts->status == FACTS_OK && r->level == 0)
+        r->facts->fingerprint = parse_fingerprint(source);
+}
+
+static struct facts *facts_new(const void *parent)
+{
+    struct facts *facts = talloc_zero(parent, struct facts);
+    if (!facts)
+        return NULL;
+    facts->error_place = facts->object.place = facts->index_table.place = facts->long_name_place = -1;
+    facts->kind = STATEMENT_OTHER;
+    facts->tag = facts->object_kind = facts->identity = "";
+    return facts;
+}
+
+/* Memory ran out on the way: nothing of what was read is to be relied upon. */
+static struct facts *facts_fault(const void *parent, struct facts *facts)
+{
+    talloc_free(facts);
+    facts = facts_new(parent);
+    if (facts)
+        fail(facts, FACTS_FAULT, "out of memory", -1);
+    return facts;
+}
+
+struct facts *facts_at_level(const void *parent, const char *text, size_t length, bool scs, unsigned level)
+{
+    struct facts *facts = facts_new(parent);
+    if (!facts || !check_text(facts, text, length))
+        return facts;
+    struct source *source = source_new(facts, text, length, scs);
+    struct reader reader = {.facts = facts, .source = source, .level = level, .scs = scs};
+    if (!source)
+        return facts_fault(parent, facts);
+    read_source(&reader, source);
+    talloc_free(source);
+    return reader.failed ? facts_fault(parent, facts) : facts;
+}
+
+struct facts *facts_of(const void *parent, const char *text, size_t length, size_t limit, bool scs)
+{
+    if (length <= limit && length <= PARSER_TEXT_MAX)
+        return facts_at_level(parent, text, length, scs, 0);
+    struct facts *facts = facts_new(parent);
+    if (facts)
+        fail(facts, FACTS_TOO_LONG, "the statement is longer than is judged", -1);
+    return facts;
+}

@@ -1,0 +1,167 @@
+/*
+ * Column definitions and constraints, each with the span of its clause in the text.
+ *
+ * libpg_query tells where a clause starts; where it ends follows from the tokens: in front of the next
+ * clause of the same column, or of the comma or parenthesis that ends the whole.
+ */
+#include "parser/facts_read.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <talloc.h>
+
+const struct constraint *column_constraint(const struct column_definition *column, enum constraint_kind kind)
+{
+    for (size_t i = 0; i < column->n_constraints; i++)
+        if (column->constraints[i].kind == kind)
+            return &column->constraints[i];
+    return NULL;
+}
+
+static enum constraint_kind kind_of(const json_t *in)
+{
+    static const struct {
+        const char *name;
+        enum constraint_kind kind;
+    } kinds[] = {{"CONSTR_NULL", CONSTRAINT_NULL},           {"CONSTR_NOTNULL", CONSTRAINT_NOT_NULL},
+                 {"CONSTR_DEFAULT", CONSTRAINT_DEFAULT},     {"CONSTR_IDENTITY", CONSTRAINT_IDENTITY},
+                 {"CONSTR_GENERATED", CONSTRAINT_GENERATED}, {"CONSTR_CHECK", CONSTRAINT_CHECK},
+                 {"CONSTR_PRIMARY", CONSTRAINT_PRIMARY},     {"CONSTR_UNIQUE", CONSTRAINT_UNIQUE},
+                 {"CONSTR_EXCLUSION", CONSTRAINT_EXCLUSION}, {"CONSTR_FOREIGN", CONSTRAINT_FOREIGN}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (tree_is(in, "contype", kinds[i].name))
+            return kinds[i].kind;
+    return CONSTRAINT_ATTRIBUTE;
+}
+
+static void exclusion_columns(struct reader *r, json_t *exclusions, struct constraint *constraint)
+{
+    size_t kept = 0, n = json_array_size(exclusions);
+    const char **names = reader_array(r, sizeof *names, &n);
+    for (size_t i = 0; i < n; i++) {
+        json_t *pair = tree_child(json_array_get(exclusions, i), "List");
+        json_t *element = tree_child(json_array_get(tree_list(pair, "items"), 0), "IndexElem");
+        const char *name = tree_text(element, "name");
+        if (name)
+            names[kept++] = reader_copy(r, name);
+    }
+    constraint->columns = names;
+    constraint->n_columns = kept;
+}
+
+static void attribute_read(const json_t *in, struct constraint *constraint)
+{
+    constraint->initially_deferred = tree_is(in, "contype", "CONSTR_ATTR_DEFERRED");
+    constraint->deferrable =
+        constraint->initially_deferred || tree_is(in, "contype", "CONSTR_ATTR_DEFERRABLE");
+}
+
+static bool was_virtual(const struct reader *r, int from, int to)
+{
+    const struct source *source = r->source;
+    size_t low = 0, high = source->n_made_virtual;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (source->made_virtual[middle] < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < source->n_made_virtual && source->made_virtual[low] < to;
+}
+
+void constraint_read(struct reader *r, json_t *in, struct constraint *constraint)
+{
+    *constraint = (struct constraint){.kind = kind_of(in)};
+    constraint->name = reader_copy(r, tree_text(in, "conname"));
+    constraint->expr = expr_read(r, json_object_get(in, "raw_expr"));
+    json_t *columns = tree_list(in, constraint->kind == CONSTRAINT_FOREIGN ? "fk_attrs" : "keys");
+    constraint->columns = names_of_list(r, columns, &constraint->n_columns);
+    constraint->referenced = name_of_range(r, tree_child(in, "pktable"));
+    constraint->referenced_columns =
+        names_of_list(r, tree_list(in, "pk_attrs"), &constraint->n_referenced_columns);
+    constraint->using_index = reader_copy(r, tree_text(in, "indexname"));
+    constraint->not_valid = tree_true(in, "skip_validation");
+    constraint->no_inherit = tree_true(in, "is_no_inherit");
+    constraint->deferrable = tree_true(in, "deferrable");
+    constraint->initially_deferred = tree_true(in, "initdeferred");
+    constraint->always = tree_is(in, "generated_when", "a");
+    if (constraint->kind == CONSTRAINT_EXCLUSION)
+        exclusion_columns(r, tree_list(in, "exclusions"), constraint);
+    if (constraint->kind == CONSTRAINT_ATTRIBUTE)
+        attribute_read(in, constraint);
+    reader_clause(r, tree_number(in, "location", -1), &constraint->place, &constraint->end);
+}
+
+/* ---- columns ---------------------------------------------------------------------------------------- */
+
+static int compare_ints(const void *a, const void *b)
+{
+    int left = *(const int *)a, right = *(const int *)b;
+    return (left > right) - (left < right);
+}
+
+/* Where the clauses of a column start, in rising order; the caller frees. */
+static int *clause_starts(struct reader *r, json_t *in, size_t *n)
+{
+    json_t *constraints = tree_list(in, "constraints");
+    *n = json_array_size(constraints) + 1;
+    int *starts = reader_array(r, sizeof *starts, n);
+    for (size_t i = 0; i < *n; i++) {
+        json_t *constraint = tree_child(json_array_get(constraints, i), "Constraint");
+        json_t *clause = i + 1 < *n ? constraint : tree_child(in, "collClause");
+        starts[i] = tree_number(clause, "location", -1);
+    }
+    if (starts)
+        qsort(starts, *n, sizeof *starts, compare_ints);
+    return starts;
+}
+
+/* End the clause that starts at `from` in front of the column's next one, if there is one. */
+static void cut_clause(const struct reader *r, int from, const int *starts, size_t n, struct constraint *c)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (starts[middle] <= from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    int limit = low < n ? starts[low] : (int)r->source->length + 1;
+    if (low < n && c->end >= 0)
+        c->end = reader_end(r, tokens_at(&r->source->tokens, starts[low]));
+    c->generated_virtual = c->kind == CONSTRAINT_GENERATED && was_virtual(r, from, limit);
+}
+
+static void written_length(struct reader *r, int location, struct column_definition *column)
+{
+    const struct tokens *tokens = &r->source->tokens;
+    size_t i = tokens_at(tokens, location);
+    column->written_length = column->name ? strlen(column->name) : 0;
+    if (column->name && location >= 0 && i < tokens->n && tokens->items[i].start == location)
+        column->written_length = token_identifier_length(r->source->text, &tokens->items[i]);
+}
+
+void column_read(struct reader *r, json_t *in, struct column_definition *column)
+{
+    *column = (struct column_definition){.name = reader_copy(r, tree_text(in, "colname"))};
+    int location = tree_number(in, "location", -1);
+    column->type = type_read(r, tree_child(in, "typeName"));
+    column->collation = name_of_list(r, tree_list(tree_child(in, "collClause"), "collname")).name;
+    reader_clause(r, location, &column->place, &column->end);
+    written_length(r, location, column);
+
+    json_t *constraints = tree_list(in, "constraints");
+    column->n_constraints = json_array_size(constraints);
+    column->constraints = reader_array(r, sizeof *column->constraints, &column->n_constraints);
+    size_t n;
+    int *starts = clause_starts(r, in, &n);
+    for (size_t i = 0; i < column->n_constraints; i++) {
+        json_t *constraint = tree_child(json_array_get(constraints, i), "Constraint");
+        int from = tree_number(constraint, "location", -1);
+        constraint_read(r, constraint, &column->constraints[i]);
+        cut_clause(r, from, starts, n, &column->constraints[i]);
+    }
+    talloc_free(starts);
+}

@@ -1,0 +1,96 @@
+/*
+ * The door to libpg_query's parser: threads with a stack that bears the deepest text, and the JSON tree.
+ *
+ * JSON and not protobuf: for deep trees the protobuf form costs time that grows with the square of the text
+ * (each level sums up what is below it), the JSON form is linear. Jansson reads 2,048 levels; what is deeper
+ * is FACTS_TOO_DEEP. libpg_query itself knows no limit but the stack it runs on.
+ */
+#include "parser/parse.h"
+
+#include <pg_query.h>
+#include <string.h>
+#include <talloc.h>
+
+/* A fingerprint is for finding the same statement again; nobody looks for one of this length. */
+enum { FINGERPRINT_MAX = 8192 };
+
+/* A tree of this size is one of hundreds of thousands of nodes; jansson needs some ten times as much. */
+enum { TREE_MAX = 24 << 20 };
+
+int parser_thread_create(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error)
+        return error;
+    error = pthread_attr_setstacksize(&attributes, PARSER_STACK);
+    if (!error)
+        error = pthread_create(thread, &attributes, run, argument);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+/* libpg_query counts characters from 1. */
+static int byte_offset(const char *text, int characters)
+{
+    const char *at = text;
+    for (int left = characters - 1; left > 0 && *at; left--)
+        for (at++; ((unsigned char)*at & 0xc0) == 0x80; at++)
+            ;
+    return (int)(at - text);
+}
+
+static void parser_error(const void *parent, const struct source *source, const PgQueryError *from,
+                         struct parse_error *error)
+{
+    error->status = FACTS_SYNTAX;
+    const char *message = from->message ? from->message : "the parser gives no reason";
+    if (strstr(message, "out of memory") || strstr(message, "memory alloc"))
+        error->status = FACTS_FAULT;
+    error->message = talloc_strdup(parent, message);
+    if (from->cursorpos > 0)
+        error->place = byte_offset(source->text, from->cursorpos);
+}
+
+static json_t *read_tree(const char *text, struct parse_error *error)
+{
+    size_t length = strlen(text);
+    if (length > TREE_MAX) {
+        *error = (struct parse_error){FACTS_TOO_LONG, "the statement has too many parts to be judged", -1};
+        return NULL;
+    }
+    json_error_t why;
+    json_t *tree = json_loadb(text, length, 0, &why);
+    if (tree)
+        return tree;
+    if (json_error_code(&why) == json_error_stack_overflow)
+        *error = (struct parse_error){FACTS_TOO_DEEP, "the statement is nested too deeply to be judged", -1};
+    else
+        *error = (struct parse_error){FACTS_FAULT, "the parser's tree can't be read", -1};
+    return NULL;
+}
+
+json_t *parse_tree(const void *parent, const struct source *source, struct parse_error *error)
+{
+    *error = (struct parse_error){FACTS_OK, NULL, -1};
+    PgQueryParseResult result = pg_query_parse(source->text);
+    json_t *tree = NULL;
+    if (result.error)
+        parser_error(parent, source, result.error, error);
+    else if (result.parse_tree)
+        tree = read_tree(result.parse_tree, error);
+    else
+        *error = (struct parse_error){FACTS_FAULT, "the parser gave no tree", -1};
+    pg_query_free_parse_result(result);
+    return tree;
+}
+
+uint64_t parse_fingerprint(const struct source *source)
+{
+    if (source->length > FINGERPRINT_MAX)
+        return 0;
+    PgQueryFingerprintResult result = pg_query_fingerprint(source->text);
+    uint64_t fingerprint = result.error ? 0 : result.fingerprint;
+    pg_query_free_fingerprint_result(result);
+    return fingerprint;
+}

@@ -1,0 +1,334 @@
+/*
+ * The copy of the author's text that libpg_query gets to read, and the way back to the author's offsets.
+ *
+ * libpg_query always reads plain strings as standard_conforming_strings = on does. For a session that has it
+ * off, a plain literal with a backslash becomes an E'' literal. And a virtual generated column (PostgreSQL
+ * 18) becomes a stored one, which the older grammar has: the rest of the clause is the same.
+ */
+#include "parser/parse.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <talloc.h>
+
+/* Places in the copy where the same text is to be put in, in rising order. */
+struct insertions {
+    int *at;
+    size_t n;
+};
+
+int source_place(const struct source *source, int offset)
+{
+    size_t low = 0, high = source->n_edits;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (source->edits[middle].at < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return offset;
+    const struct edit *last = &source->edits[low - 1];
+    int inside = offset - last->at;
+    return offset - last->before - (inside < last->length ? inside : last->length);
+}
+
+static bool note(struct source *source, struct insertions *insertions, size_t at)
+{
+    if (insertions->n % 64 == 0) {
+        int *more = talloc_realloc(source, insertions->at, int, insertions->n * 2 + 64);
+        if (!more)
+            return false;
+        insertions->at = more;
+    }
+    insertions->at[insertions->n++] = (int)at;
+    return true;
+}
+
+/* Both lists of edits as one, in rising order, with the sums that source_place wants. */
+static struct edit *merge_edits(struct source *source, const struct insertions *insertions, int length)
+{
+    struct edit *edits = talloc_array(source, struct edit, source->n_edits + insertions->n);
+    size_t old = 0, new = 0;
+    int shift = 0, before = 0;
+    for (size_t i = 0; edits && i < source->n_edits + insertions->n; i++) {
+        if (old < source->n_edits && (new == insertions->n || source->edits[old].at < insertions->at[new])) {
+            edits[i] = source->edits[old++];
+            edits[i].at += shift;
+        } else {
+            edits[i] = (struct edit){.at = insertions->at[new ++] + shift, .length = length};
+            shift += length;
+        }
+        edits[i].before = before;
+        before += edits[i].length;
+    }
+    return edits;
+}
+
+/* Put `insert` in at every place noted; the places become those in the new copy. */
+static bool apply(struct source *source, struct insertions *insertions, const char *insert)
+{
+    size_t length = strlen(insert), from = 0, to = 0;
+    char *text = talloc_array(source, char, source->length + insertions->n * length + 1);
+    struct edit *edits = merge_edits(source, insertions, (int)length);
+    if (!text || !edits)
+        return false;
+    for (size_t i = 0; i < insertions->n; i++) {
+        size_t at = (size_t)insertions->at[i];
+        memcpy(text + to, source->text + from, at - from);
+        to += at - from;
+        from = at;
+        insertions->at[i] = (int)to;
+        memcpy(text + to, insert, length);
+        to += length;
+    }
+    memcpy(text + to, source->text + from, source->length - from + 1);
+    talloc_free(source->text);
+    talloc_free(source->edits);
+    source->text = text;
+    source->length = to + source->length - from;
+    source->edits = edits;
+    source->n_edits += insertions->n;
+    return true;
+}
+
+/* ---- standard_conforming_strings = off --------------------------------------------------------------- */
+
+static bool word_byte(unsigned char c)
+{
+    return isalnum(c) || c == '_' || c == '$' || c >= 0x80;
+}
+
+static size_t skip_block_comment(const char *text, size_t length, size_t i)
+{
+    int depth = 1;
+    for (i += 2; i < length && depth > 0;) {
+        if (!strncmp(text + i, "/*", 2) || !strncmp(text + i, "*/", 2)) {
+            depth += text[i] == '/' ? 1 : -1;
+            i += 2;
+        } else {
+            i++;
+        }
+    }
+    return i;
+}
+
+static size_t skip_line(const char *text, size_t length, size_t i)
+{
+    while (i < length && text[i] != '\n' && text[i] != '\r')
+        i++;
+    return i;
+}
+
+static size_t skip_quoted(const char *text, size_t length, size_t i, char quote)
+{
+    for (i++; i < length && text[i] != quote;)
+        i++;
+    return i < length ? i + 1 : length;
+}
+
+static size_t skip_dollar(const char *text, size_t length, size_t i)
+{
+    size_t tag = i + 1;
+    if (tag < length && isdigit((unsigned char)text[tag]))
+        return tag;
+    while (tag < length && text[tag] != '$' && word_byte((unsigned char)text[tag]))
+        tag++;
+    if (tag >= length || text[tag] != '$')
+        return i + 1;
+    size_t size = tag + 1 - i;
+    char *end = memmem(text + tag + 1, length - tag - 1, text + i, size);
+    return end ? (size_t)(end - text) + size : length;
+}
+
+/* Behind a closing quote: where the same literal goes on after a newline, or 0. */
+static size_t continued(const char *text, size_t length, size_t i)
+{
+    bool newline = false;
+    while (i < length) {
+        if (newline && !strncmp(text + i, "--", 2))
+            i = skip_line(text, length, i);
+        else if (isspace((unsigned char)text[i])) {
+            newline |= text[i] == '\n' || text[i] == '\r';
+            i++;
+        } else
+            break;
+    }
+    return newline && i < length && text[i] == '\'' ? i : 0;
+}
+
+/* The end of a literal whose opening quote is at i, read with backslash escapes. */
+static size_t skip_escaped(const char *text, size_t length, size_t i, bool *backslash)
+{
+    *backslash = false;
+    for (i++; i < length; i++) {
+        if (text[i] == '\\') {
+            *backslash = true;
+            i++;
+        } else if (text[i] == '\'') {
+            if (i + 1 < length && text[i + 1] == '\'') {
+                i++;
+                continue;
+            }
+            size_t more = continued(text, length, i + 1);
+            if (!more)
+                return i + 1;
+            i = more;
+        }
+    }
+    return length;
+}
+
+/* What may stand in front of a quote as part of the literal. */
+static bool is_prefix(const char *text, size_t start, size_t end)
+{
+    return end - start == 1 && strchr("eEbBxXnN", text[start]) != NULL;
+}
+
+/* One literal, its quote at i; `prefix` points at the letter in front of it or is NULL. */
+static bool escape_string(struct source *source, size_t *i, char *prefix, struct insertions *insertions)
+{
+    size_t start = *i;
+    if (prefix && !strchr("eEnN", *prefix)) {
+        *i = skip_quoted(source->text, source->length, start, '\'');
+        return true;
+    }
+    bool backslash;
+    *i = skip_escaped(source->text, source->length, start, &backslash);
+    if (!backslash)
+        return true;
+    if (!prefix)
+        return note(source, insertions, start);
+    *prefix = 'E'; /* N'…' is read like a plain one */
+    return true;
+}
+
+static bool escape_plain_strings(struct source *source)
+{
+    struct insertions insertions = {0};
+    char *text = source->text;
+    size_t length = source->length, word = 0;
+    bool in_word = false;
+    for (size_t i = 0; i < length;) {
+        bool was_word = in_word;
+        in_word = false;
+        if (!strncmp(text + i, "--", 2))
+            i = skip_line(text, length, i);
+        else if (!strncmp(text + i, "/*", 2))
+            i = skip_block_comment(text, length, i);
+        else if (text[i] == '"')
+            i = skip_quoted(text, length, i, '"');
+        else if (text[i] == '$' && !was_word)
+            i = skip_dollar(text, length, i);
+        else if (text[i] == '\'') {
+            char *prefix = was_word && is_prefix(text, word, i) ? text + word : NULL;
+            if (!escape_string(source, &i, prefix, &insertions))
+                return false;
+        } else {
+            in_word = word_byte((unsigned char)text[i]);
+            if (in_word && !was_word)
+                word = i;
+            i++;
+        }
+    }
+    bool ok = insertions.n == 0 || apply(source, &insertions, " E");
+    talloc_free(insertions.at);
+    return ok;
+}
+
+/* ---- virtual generated columns ----------------------------------------------------------------------- */
+
+/* i: the word AS; the index of the parenthesis that closes the expression behind it, or 0. */
+static size_t expression_end(const struct source *source, size_t i)
+{
+    const struct tokens *tokens = &source->tokens;
+    if (!token_is(source->text, tokens, i, "as") || !token_is(source->text, tokens, i + 1, "("))
+        return 0;
+    for (size_t close = i + 2; close < tokens->n; close++)
+        if (tokens->items[close].depth == tokens->items[i + 1].depth)
+            return close;
+    return 0;
+}
+
+/* Where a column is generated and not stored; the word VIRTUAL, where it stands, is overwritten. */
+static bool note_virtual(struct source *source, size_t i, struct insertions *missing)
+{
+    struct tokens *tokens = &source->tokens;
+    if (!token_is(source->text, tokens, i, "generated") || !token_is(source->text, tokens, i + 1, "always"))
+        return true;
+    size_t close = expression_end(source, i + 2);
+    if (!close || token_is(source->text, tokens, close + 1, "stored"))
+        return true;
+    if (!token_is(source->text, tokens, close + 1, "virtual"))
+        return note(source, missing, (size_t)tokens->items[close].end);
+    int at = tokens->items[close + 1].start;
+    memcpy(source->text + at, "STORED ", strlen("virtual"));
+    struct insertions made = {source->made_virtual, source->n_made_virtual};
+    bool ok = note(source, &made, (size_t)at);
+    source->made_virtual = made.at;
+    source->n_made_virtual = made.n;
+    return ok;
+}
+
+/* The places of the words that were overwritten move with those that are put in. */
+static bool join_virtual(struct source *source, struct insertions *missing)
+{
+    struct insertions all = {0};
+    size_t overwritten = 0, n_missing = missing->n;
+    int shift = 0, *before = talloc_memdup(source, missing->at, n_missing * sizeof(int));
+    bool ok = before && apply(source, missing, " STORED");
+    for (size_t i = 0; ok && i < n_missing; i++) {
+        while (overwritten < source->n_made_virtual && source->made_virtual[overwritten] < before[i])
+            ok = ok && note(source, &all, (size_t)(source->made_virtual[overwritten++] + shift));
+        ok = ok && note(source, &all, (size_t)missing->at[i] + 1);
+        shift += (int)strlen(" STORED");
+    }
+    while (ok && overwritten < source->n_made_virtual)
+        ok = note(source, &all, (size_t)(source->made_virtual[overwritten++] + shift));
+    talloc_free(before);
+    talloc_free(source->made_virtual);
+    source->made_virtual = all.at;
+    source->n_made_virtual = all.n;
+    return ok;
+}
+
+bool source_stored_for_virtual(struct source *source)
+{
+    struct insertions missing = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i + 3 < source->tokens.n; i++)
+        ok = note_virtual(source, i, &missing);
+    if (ok && missing.n > 0)
+        ok = join_virtual(source, &missing);
+    talloc_free(missing.at);
+    if (!ok || source->n_made_virtual == 0)
+        return false;
+    talloc_free(source->tokens.items);
+    talloc_free(source->tokens.comments);
+    return source_scan(source);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+bool source_scan(struct source *source)
+{
+    return tokens_read(source, source->text, &source->tokens);
+}
+
+struct source *source_new(const void *parent, const char *text, size_t length, bool scs)
+{
+    struct source *source = talloc_zero(parent, struct source);
+    if (source)
+        source->text = talloc_strndup(source, text, length);
+    if (!source || !source->text) {
+        talloc_free(source);
+        return NULL;
+    }
+    source->length = length;
+    if (!scs && memchr(text, '\\', length) && !escape_plain_strings(source)) {
+        talloc_free(source);
+        return NULL;
+    }
+    return source;
+}

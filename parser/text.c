@@ -1,0 +1,156 @@
+/*
+ * Texts in a client's encoding, and counting characters of UTF-8.
+ *
+ * PostgreSQL's names of encodings are mapped to iconv's (manual, table 24.3). What glibc's iconv has no table
+ * for (MULE_INTERNAL) is NULL: such a text can't be judged.
+ */
+#include "parser/facts.h"
+
+#include <errno.h>
+#include <iconv.h>
+#include <string.h>
+#include <strings.h>
+#include <talloc.h>
+
+static const char *const encodings[][2] = {{"LATIN1", "ISO-8859-1"},
+                                           {"LATIN2", "ISO-8859-2"},
+                                           {"LATIN3", "ISO-8859-3"},
+                                           {"LATIN4", "ISO-8859-4"},
+                                           {"LATIN5", "ISO-8859-9"},
+                                           {"LATIN6", "ISO-8859-10"},
+                                           {"LATIN7", "ISO-8859-13"},
+                                           {"LATIN8", "ISO-8859-14"},
+                                           {"LATIN9", "ISO-8859-15"},
+                                           {"LATIN10", "ISO-8859-16"},
+                                           {"ISO_8859_5", "ISO-8859-5"},
+                                           {"ISO_8859_6", "ISO-8859-6"},
+                                           {"ISO_8859_7", "ISO-8859-7"},
+                                           {"ISO_8859_8", "ISO-8859-8"},
+                                           {"WIN866", "CP866"},
+                                           {"WIN874", "CP874"},
+                                           {"WIN1250", "CP1250"},
+                                           {"WIN1251", "CP1251"},
+                                           {"WIN1252", "CP1252"},
+                                           {"WIN1253", "CP1253"},
+                                           {"WIN1254", "CP1254"},
+                                           {"WIN1255", "CP1255"},
+                                           {"WIN1256", "CP1256"},
+                                           {"WIN1257", "CP1257"},
+                                           {"WIN1258", "CP1258"},
+                                           {"KOI8R", "KOI8-R"},
+                                           {"KOI8U", "KOI8-U"},
+                                           {"EUC_JP", "EUC-JP"},
+                                           {"EUC_JIS_2004", "EUC-JISX0213"},
+                                           {"SHIFT_JIS_2004", "SHIFT_JISX0213"},
+                                           {"EUC_CN", "EUC-CN"},
+                                           {"EUC_KR", "EUC-KR"},
+                                           {"EUC_TW", "EUC-TW"},
+                                           {"SJIS", "CP932"},
+                                           {"BIG5", "CP950"},
+                                           {"GBK", "GBK"},
+                                           {"UHC", "CP949"},
+                                           {"GB18030", "GB18030"},
+                                           {"JOHAB", "JOHAB"}};
+
+/* Bytes of the UTF-8 character at `at`, 0 if it is none. */
+static size_t utf8_length(const unsigned char *at, size_t left)
+{
+    size_t n = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
+    if (n == 0 || n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    if (n == 3 && ((*at == 0xe0 && at[1] < 0xa0) || (*at == 0xed && at[1] > 0x9f)))
+        return 0;
+    if (n == 4 && ((*at == 0xf0 && at[1] < 0x90) || (*at == 0xf4 && at[1] > 0x8f)))
+        return 0;
+    return n;
+}
+
+static size_t valid_prefix(const char *text, size_t length)
+{
+    size_t i = 0;
+    while (i < length) {
+        size_t n = utf8_length((const unsigned char *)text + i, length - i);
+        if (n == 0)
+            break;
+        i += n;
+    }
+    return i;
+}
+
+static char *copy(const void *parent, const char *text, size_t length, size_t *out)
+{
+    char *result = talloc_array(parent, char, length + 1);
+    if (!result)
+        return NULL;
+    memcpy(result, text, length);
+    result[length] = '\0';
+    *out = length;
+    return result;
+}
+
+/* SQL_ASCII says nothing of bytes above 0x7f: valid UTF-8 is taken for that, else each is one character. */
+static char *from_ascii(const void *parent, const char *text, size_t length, size_t *out)
+{
+    char *result = talloc_array(parent, char, 3 * length + 1), *to = result;
+    if (!result)
+        return NULL;
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] < 0x80) {
+            *to++ = text[i];
+        } else {
+            memcpy(to, "\xef\xbf\xbd", 3); /* U+FFFD */
+            to += 3;
+        }
+    }
+    *to = '\0';
+    *out = (size_t)(to - result);
+    return result;
+}
+
+static char *convert(const void *parent, const char *text, size_t length, const char *from, size_t *out)
+{
+    iconv_t conversion = iconv_open("UTF-8", from);
+    if (conversion == (iconv_t)-1)
+        return NULL;
+    size_t room = 4 * length + 4, left = room, input = length;
+    char *result = talloc_array(parent, char, room + 1), *to = result, *at = NULL;
+    char *source = result ? talloc_memdup(result, text, length) : NULL;
+    at = source;
+    bool ok = result && (source || length == 0);
+    if (ok && length > 0)
+        ok = iconv(conversion, &at, &input, &to, &left) == 0 && input == 0;
+    iconv_close(conversion);
+    talloc_free(source);
+    if (!ok) {
+        talloc_free(result);
+        return NULL;
+    }
+    *to = '\0';
+    *out = (size_t)(to - result);
+    return result;
+}
+
+char *text_to_utf8(const void *parent, const char *text, size_t length, const char *encoding, size_t *out)
+{
+    bool valid = valid_prefix(text, length) == length;
+    if (strcasecmp(encoding, "SQL_ASCII") == 0 && !valid)
+        return from_ascii(parent, text, length, out);
+    if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
+        strcasecmp(encoding, "UNICODE") == 0)
+        return valid ? copy(parent, text, length, out) : NULL;
+    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++)
+        if (strcasecmp(encoding, encodings[i][0]) == 0)
+            return convert(parent, text, length, encodings[i][1], out);
+    return NULL;
+}
+
+size_t utf8_characters(const char *text, size_t bytes)
+{
+    size_t characters = 0;
+    for (size_t i = 0; i < bytes; i++)
+        characters += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return characters;
+}
