@@ -7,10 +7,11 @@
  * identifiers, dollar quotes, parameters, operators (a comment may start inside one), parentheses, and the
  * BEGIN ATOMIC … END bodies of functions.
  *
- * What it promises: in a text that the server's own lexer accepts, statements are found exactly, and none that
- * has to be judged is classed as one that has not. (PostgreSQL parses the whole text before it executes any
- * of it, so nothing of a text that its lexer refuses is ever run; there the gate's answer is only defined, not
- * meaningful.) The converse may fail: a harmless statement may be classed GATE_DDL, and the parser corrects.
+ * What it promises: in a text that the server's own lexer accepts, statements are found exactly, and none
+ * that has to be judged is classed as one that has not. (PostgreSQL parses the whole text before it executes
+ * any of it, so nothing of a text that its lexer refuses is ever run; there the gate's answer is only
+ * defined, not meaningful.) The converse may fail: a harmless statement may be classed GATE_DDL, and the
+ * parser corrects.
  *
  * A NUL byte has no meaning here: it is read on like any character that is no part of a token. The server
  * stops at the first one, or refuses the message; a statement's class never falls as more of it is read, so
@@ -45,16 +46,16 @@ enum text_encoding text_encoding_of(const char *client_encoding);
 
 /* What the words that lead a statement say of it. */
 enum gate_class {
-    GATE_EMPTY,      /* nothing but white space and comments */
-    GATE_OTHER,      /* forwarded without a further look */
-    GATE_DDL,        /* has to be parsed: ALTER CREATE DROP TRUNCATE COMMENT GRANT REVOKE REINDEX CLUSTER REFRESH
-                        SECURITY REASSIGN IMPORT, VACUUM FULL, SELECT … INTO, EXPLAIN of any of these, and any
-                        statement whose dollar quote has a tag that the gate can't be sure of */
-    GATE_DO,         /* DO: has to be parsed, its body too */
+    GATE_EMPTY, /* nothing but white space and comments */
+    GATE_OTHER, /* forwarded without a further look */
+    GATE_DDL,   /* has to be parsed: ALTER CREATE DROP TRUNCATE COMMENT GRANT REVOKE REINDEX CLUSTER REFRESH
+                   SECURITY REASSIGN IMPORT, VACUUM FULL, SELECT … INTO, EXPLAIN of any of these, and any
+                   statement whose dollar quote has a tag that the gate can't be sure of */
+    GATE_DO,    /* DO: has to be parsed, its body too */
     GATE_TRANSACTION_BEGIN, /* BEGIN, START TRANSACTION */
-    GATE_TRANSACTION_END,   /* COMMIT END ROLLBACK ABORT, PREPARE TRANSACTION; ROLLBACK TO too: anything that can
-                               leave a failed transaction */
-    GATE_SETTING,    /* SET RESET DISCARD: may change how the next text is read */
+    GATE_TRANSACTION_END,   /* COMMIT END ROLLBACK ABORT, PREPARE TRANSACTION; ROLLBACK TO too: anything that
+                               can   leave a failed transaction */
+    GATE_SETTING,           /* SET RESET DISCARD: may change how the next text is read */
     GATE_CLASS_COUNT
 };
 
@@ -76,7 +77,7 @@ struct gate {
     unsigned index;
     uint32_t depth, with_depth, comment_depth, atomic_depth;
     uint32_t word_length, tag_length, match_length;
-    uint8_t state;  /* where in a token: enum state in gate.c */
+    uint8_t state;  /* where in a token: enum gate_state in gate_lex.h */
     uint8_t quote;  /* the kind of the string being read */
     uint8_t mode;   /* what is being looked for: enum gate_mode in gate_class.h */
     uint8_t step;   /* how far it has been found */
@@ -84,11 +85,11 @@ struct gate {
     bool backslash; /* public: a backslash stood in a plain '…' string: the reading depends on
                        standard_conforming_strings */
     bool high;      /* public: a byte of 0x80 or above was seen: the reading may depend on the encoding */
-    bool standard_conforming_strings, match_fails;
+    bool standard_conforming_strings, match_fails, tag_unsure;
     uint8_t encoding;
-    uint8_t trail;  /* bytes still to come of a multibyte character, or a mark of encoding.c */
-    char word[16];  /* the start of a word that was cut between two pieces */
-    char tag[64];   /* the dollar quote's tag; longer tags are told apart by length and hash as well */
+    uint8_t trail; /* bytes still to come of a multibyte character, or a mark of encoding.c */
+    char word[16]; /* the start of a word that is cut between two pieces */
+    char tag[64];  /* the dollar quote's tag; longer tags are told apart by length and hash as well */
 };
 
 /* `scs` is standard_conforming_strings. */

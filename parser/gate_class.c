@@ -232,14 +232,18 @@ static void with_word(struct gate *gate, enum key key)
 
 static void prepare_word(struct gate *gate, enum key key)
 {
-    /* PREPARE TRANSACTION 'name'; and PREPARE transaction AS …, a statement of that name. What PREPARE takes
-     * is SELECT INSERT UPDATE DELETE MERGE VALUES, and SELECT … INTO is refused. */
-    if (gate->step == 0 && key == KEY_TRANSACTION) {
-        gate->class = GATE_TRANSACTION_END;
-        gate->step = 1;
+    /* PREPARE TRANSACTION 'name'; or PREPARE name [(types)] AS query, where the name may be "transaction".
+     * The query may be a SELECT … INTO (18 takes it, 13 doesn't). */
+    if (gate->depth > 0)
         return;
+    if (key == KEY_AS) {
+        settle(gate, GATE_OTHER);
+        follow(gate, GATE_LEAD);
+    } else if (gate->step == 0 && key == KEY_TRANSACTION) {
+        settle(gate, GATE_TRANSACTION_END);
+        follow(gate, GATE_PREPARE);
+        gate->step = 1;
     }
-    settle(gate, GATE_OTHER);
 }
 
 static void create_word(struct gate *gate, enum key key)
@@ -363,9 +367,6 @@ void gate_class_token(struct gate *gate, enum gate_token token)
         if (token == GATE_TOKEN_QUOTED_NAME && gate->depth > 0)
             settle(gate, GATE_DDL);
         break;
-    case GATE_PREPARE:
-        settle(gate, gate->step == 1 && token == GATE_TOKEN_OTHER ? GATE_TRANSACTION_END : GATE_OTHER);
-        break;
     case GATE_CREATE:
     case GATE_BODY:
         gate->mode = GATE_SETTLED;
@@ -376,6 +377,7 @@ void gate_class_token(struct gate *gate, enum gate_token token)
     case GATE_SETTLED:
     case GATE_INTO:
     case GATE_EXPLAIN:
+    case GATE_PREPARE:
         break;
     }
 }

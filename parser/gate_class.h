@@ -1,5 +1,5 @@
 /*
- * Private to the gate: between the lexer (gate.c), which finds tokens, and the part that follows a
+ * Private to the gate: between the lexer (gate_lex.h), which finds tokens, and the part that follows a
  * statement's words (gate_class.c).
  */
 #ifndef PGSLUICE_PARSER_GATE_CLASS_H
@@ -44,7 +44,8 @@ typedef size_t gate_scan_function(struct gate *, const uint8_t *text, size_t n, 
 size_t gate_scan_encoded(struct gate *, const uint8_t *text, size_t n, struct gate_statement *, bool *found,
                          gate_scan_function *scan);
 
-/* gate.c: is the next byte the one behind a backslash in a string? Is it in a string that knows backslashes?
+/* gate_quote.c: is the next byte the one behind a backslash in a string? Is it in a string that knows
+ * backslashes?
  */
 bool gate_behind_backslash(const struct gate *);
 bool gate_in_escape_string(const struct gate *);
