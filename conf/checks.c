@@ -147,19 +147,20 @@ static void check_listen(struct reader *reader, const yaml_node_t *list, const s
     for (size_t j = 0; j < i; j++) {
         const struct conf_listen *other = &conf->listen[j];
         if (other->address && other->port == listen->port && overlap(listen->address, other->address)) {
-            reader_mistake_at(reader, node, &place, "the same address and port as listen[%zu]", j);
+            reader_mistake_at(reader, node, &place, "takes the same address and port as listen[%zu]", j);
             break;
         }
     }
     for (size_t j = 0; j < conf->upstream.n_hosts; j++) {
         if (circle(listen, &conf->upstream.hosts[j])) {
-            reader_mistake_at(reader, node, &place, "this is the upstream's own address and port");
+            reader_mistake_at(reader, node, &place,
+                              "this is where the upstream listens; pgsluice would connect to itself");
             break;
         }
     }
     if (conf->admin.address && conf->admin.port == listen->port &&
         overlap(listen->address, conf->admin.address))
-        reader_mistake_at(reader, node, &place, "the same address and port as admin");
+        reader_mistake_at(reader, node, &place, "takes the same address and port as admin");
 }
 
 void check_root(struct reader *reader, const yaml_node_t *node, const struct place *place, void *base)

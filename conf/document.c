@@ -36,8 +36,12 @@ static void syntax_mistake(struct reader *reader, const yaml_parser_t *parser, c
     yaml_mark_t mark = parser->error == YAML_READER_ERROR ? parser->mark : parser->problem_mark;
     unsigned line = (unsigned)mark.line + 1, column = (unsigned)mark.column + 1;
     const char *problem = parser->problem ? parser->problem : "unreadable";
-    if (parser->error == YAML_SCANNER_ERROR && byte_at(text, length, mark) == '\t')
+    char stumbled = byte_at(text, length, mark);
+    if (parser->error == YAML_SCANNER_ERROR && stumbled == '\t')
         reader_mistake(reader, line, column, NULL, "a tab cannot stand here; indent with spaces");
+    else if (parser->error == YAML_PARSER_ERROR && stumbled == ':')
+        reader_mistake(reader, line, column, NULL,
+                       "a value cannot begin with a colon; put it in quotes: '::1'");
     else if (parser->context)
         reader_mistake(reader, line, column, NULL, "not YAML: %s, %s that begins on line %zu", problem,
                        parser->context, parser->context_mark.line + 1);

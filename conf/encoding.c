@@ -45,9 +45,21 @@ static void step(struct cursor *cursor, size_t length)
     }
 }
 
-static bool control(unsigned char byte)
+static unsigned code_point(const unsigned char *s, size_t length)
 {
-    return (byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f;
+    unsigned value = length == 1 ? s[0] : s[0] & (0x7fU >> length);
+    for (size_t i = 1; i < length; i++)
+        value = value << 6 | (s[i] & 0x3f);
+    return value;
+}
+
+/* Characters that YAML does not take (YAML 1.1, section 5.1): control characters and what is none. */
+static bool forbidden(unsigned value)
+{
+    if (value < 0x20)
+        return value != '\t' && value != '\n' && value != '\r';
+    return (value >= 0x7f && value < 0xa0 && value != 0x85) || value == 0xfeff || value == 0xfffe ||
+           value == 0xffff;
 }
 
 static bool utf16(const char *text, size_t length)
@@ -77,15 +89,15 @@ bool encoding_check(struct reader *reader, const char **text, size_t *length)
                            cursor.at[0]);
         else if (cursor.at[0] == 0)
             reader_mistake(reader, cursor.line, cursor.column, NULL, "a NUL byte; this is not a text file");
-        else if (control(cursor.at[0]))
-            reader_mistake(reader, cursor.line, cursor.column, NULL, "control character 0x%02x",
-                           cursor.at[0]);
+        else if (forbidden(code_point(cursor.at, bytes)))
+            reader_mistake(reader, cursor.line, cursor.column, NULL, "the character U+%04X cannot stand here",
+                           code_point(cursor.at, bytes));
         else {
             step(&cursor, bytes);
             continue;
         }
         fine = false;
-        step(&cursor, 1);
+        step(&cursor, bytes > 0 ? bytes : 1);
     }
     return fine;
 }

@@ -38,7 +38,7 @@ static void read_pattern(struct reader *reader, enum rule name, const yaml_node_
         return;
     }
     const char *text = (const char *)node->data.scalar.value;
-    if (node->type != YAML_SCALAR_NODE || document_is_null(node) ||
+    if (node->type != YAML_SCALAR_NODE || document_is_null(node) || !*text ||
         strlen(text) != node->data.scalar.length) {
         reader_mistake_at(reader, node, place, "expected an extended regular expression in quotes");
         return;
@@ -46,7 +46,7 @@ static void read_pattern(struct reader *reader, enum rule name, const yaml_node_
     char why[128];
     rule->regex = pattern_compile(reader->conf, text, why, sizeof why);
     if (!rule->regex) {
-        reader_mistake_at(reader, node, place, "not an extended regular expression: %s", why);
+        reader_mistake_at(reader, node, place, "cannot be used: %s", why);
         return;
     }
     rule->pattern = talloc_strdup(reader->conf, text);
