@@ -28,14 +28,13 @@ void conf_mistakes_free(struct conf_mistakes *mistakes)
     mistakes->n = 0;
 }
 
-/* Takes `text` over as a child of the list. */
+/* On success `text` becomes a child of the list. */
 static void append(struct reader *reader, unsigned line, unsigned column, char *text)
 {
     struct conf_mistakes *mistakes = reader->mistakes;
     struct conf_mistake *items =
         text ? talloc_realloc(NULL, mistakes->items, struct conf_mistake, mistakes->n + 1) : NULL;
     if (!items) {
-        talloc_free(text);
         reader_no_memory(reader);
         return;
     }
@@ -45,9 +44,11 @@ static void append(struct reader *reader, unsigned line, unsigned column, char *
 
 static char *print_place(char *text, const struct place *place)
 {
-    if (!place)
+    if (!place || !text)
         return text;
     text = print_place(text, place->outer);
+    if (!text)
+        return NULL;
     if (!place->key)
         return talloc_asprintf_append_buffer(text, "[%zu]", place->index);
     return talloc_asprintf_append_buffer(text, "%s%s", place->outer ? "." : "", place->key);
@@ -58,18 +59,23 @@ static void mistake_va(struct reader *reader, unsigned line, unsigned column, co
 {
     if (reader->full)
         return;
+    /* the scope takes with it what a failing append leaves behind */
+    void *scope = talloc_new(NULL);
+    char *text = scope ? talloc_strdup(scope, "") : NULL;
     if (reader->mistakes->n == READER_MISTAKES - 1) {
-        append(reader, line, column,
-               talloc_strdup(NULL, "more than can be listed; what follows was not looked at"));
         reader->full = true;
-        return;
+        text = text ? talloc_strdup_append_buffer(text,
+                                                  "more than can be listed; what follows was not looked at")
+                    : NULL;
+    } else {
+        text = print_place(text, place);
+        if (place && text)
+            text = talloc_strdup_append_buffer(text, ": ");
+        if (text)
+            text = talloc_vasprintf_append_buffer(text, format, arguments);
     }
-    char *text = print_place(talloc_strdup(NULL, ""), place);
-    if (place && text)
-        text = talloc_strdup_append_buffer(text, ": ");
-    if (text)
-        text = talloc_vasprintf_append_buffer(text, format, arguments);
     append(reader, line, column, text);
+    talloc_free(scope);
 }
 
 void reader_mistake(struct reader *reader, unsigned line, unsigned column, const struct place *place,

@@ -332,15 +332,17 @@ static void no_file(void **state)
 /* `head`, then `part` again and again up to the limit, then `tail`. */
 static struct conf_mistakes flood(const char *head, const char *part, const char *tail)
 {
-    size_t size = (1 << 20) - strlen(tail), length = strlen(head), step = strlen(part);
-    char *text = malloc(1 << 20);
-    assert_non_null(text);
-    memcpy(text, head, length);
-    for (; length + step <= size; length += step)
-        memcpy(text + length, part, step);
-    memcpy(text + length, tail, strlen(tail));
+    char *text = NULL;
+    size_t length, step = strlen(part), most = (1 << 20) - strlen(tail);
+    FILE *out = open_memstream(&text, &length);
+    assert_non_null(out);
+    fputs(head, out);
+    for (size_t written = strlen(head); written + step <= most; written += step)
+        fputs(part, out);
+    fputs(tail, out);
+    fclose(out);
     struct conf_mistakes mistakes;
-    struct conf *conf = conf_load_text(text, length + strlen(tail), "flood", &mistakes);
+    struct conf *conf = conf_load_text(text, length, "flood", &mistakes);
     free(text);
     assert_true((conf != NULL) == (mistakes.n == 0));
     conf_unref(conf);

@@ -76,13 +76,12 @@ void free(void *memory)
 }
 #endif
 
-static const char text[] =
-    "listen: [{address: 127.0.0.1, port: 6432}]\n"
-    "upstream: {hosts: [{host: a, port: 1}, {host: b, port: 2}], monitor: 'user=a password=b'}\n"
-    "policy:\n"
-    "  rules: {column-name: {action: warn, pattern: '^[a-z]{1,8}$'}}\n"
-    "  overrides: [{when: {role: x}, rules: {drop-table: warn}}]\n"
-    "  waivers: {roles: [a, b]}\n";
+static const char text[] = "listen: [{address: 127.0.0.1, port: 6432}]\n"
+                           "upstream: {hosts: [{host: a, port: 1}, {host: b, port: 2}]}\n"
+                           "policy:\n"
+                           "  rules: {column-name: {action: warn, pattern: '^[a-z]{1,8}$'}}\n"
+                           "  overrides: [{when: {role: x}, rules: {drop-table: warn}}]\n"
+                           "  waivers: {roles: [a, b]}\n";
 static const char wrong[] = "listen: []\nupstrem: 1\nlimits: {login_time: 366d, buffer: 0}\n";
 
 /* True: the load went through without a failure. */
