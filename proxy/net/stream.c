@@ -335,6 +335,13 @@ void stream_opening(struct stream *stream)
     arm(stream);
 }
 
+void stream_handshaking(struct stream *stream)
+{
+    stream->handshaking = true;
+    arm(stream);
+    stream_wake(stream); /* the first step: also for what has arrived already */
+}
+
 void stream_close(struct stream *stream)
 {
     if (stream->fd < 0)

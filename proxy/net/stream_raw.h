@@ -18,6 +18,9 @@ void stream_fail(struct stream *, int error);
 /* Have `readable` called from the loop even if the socket has nothing new. */
 void stream_wake(struct stream *);
 
+/* A handshake begins: the loop will do its steps and call `opened`. */
+void stream_handshaking(struct stream *);
+
 /* tls_session.c */
 void tls_session_free(struct stream *);
 /* One step of the handshake: 1 done, 0 wait for more, -1 failed (stream->error is set). */

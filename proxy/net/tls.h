@@ -14,7 +14,7 @@ struct tls_context;
 struct stream;
 
 /* NULL and a message naming the file when a certificate, key or CA can't be used. TLS 1.2 at least.
- * For a leg whose mode is disable: NULL with an empty message. */
+ * For a leg whose mode is disable (client leg: also allow without a certificate): NULL with an empty message. */
 struct tls_context *tls_context_client_leg(const struct conf_tls *, char *error, size_t size);
 struct tls_context *tls_context_upstream_leg(const struct conf_tls *, char *error, size_t size);
 struct tls_context *tls_context_ref(struct tls_context *);
