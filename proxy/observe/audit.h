@@ -1,11 +1,11 @@
 /*
- * The audit log: JSON Lines, each record chained to the one before (`prev` is the SHA-256 of the previous line,
- * `seq` counts without a gap over restarts).
+ * The audit log: JSON Lines, each record chained to the one before (`prev` is the SHA-256 of the previous
+ * line, `seq` counts without a gap over restarts).
  *
- * One writer thread owns the file. Callers append from any thread; audit_wait blocks until a record is on disk
- * (group commit: one fdatasync for all that came meanwhile) and must not be called on a loop. If the file cannot
- * be written or synced, appends of `decided` fail until a later attempt succeeds: whoever asked refuses its DDL.
- * The file is reopened on SIGHUP (log rotation); a new file goes on with the chain.
+ * One writer thread owns the file. Callers append from any thread; audit_wait blocks until a record is on
+ * disk (group commit: one fdatasync for all that came meanwhile) and must not be called on a loop. If the
+ * file cannot be written or synced, appends of `decided` fail until a later attempt succeeds: whoever asked
+ * refuses its DDL. The file is reopened on SIGHUP (log rotation); a new file goes on with the chain.
  */
 #ifndef PGSLUICE_PROXY_OBSERVE_AUDIT_H
 #define PGSLUICE_PROXY_OBSERVE_AUDIT_H
@@ -26,17 +26,17 @@ bool audit_reopen(struct audit *, const char *path, bool sync, char *error, size
 struct audit_decided {
     uint64_t session;
     const char *client, *user, *database, *application, *environment;
-    const char *kind;        /* command tag */
+    const char *kind; /* command tag */
     const char *object;
     const char *sql;
     size_t sql_length;
     uint64_t fingerprint;
-    const char *verdict;     /* "allow" … */
-    const char *would;       /* under observe: what would have been; or NULL */
+    const char *verdict; /* "allow" … */
+    const char *would;   /* under observe: what would have been; or NULL */
     const char *const *rules;
     size_t n_rules;
     const char *waiver;
-    const char *reason;      /* why a statement that no rule names is refused; or NULL */
+    const char *reason; /* why a statement that no rule names is refused; or NULL */
 };
 
 /* Returns the record's number (its seq, never 0), or 0: it could not be queued. Does not block. */
@@ -45,13 +45,13 @@ uint64_t audit_decided(struct audit *, const struct audit_decided *);
 bool audit_wait(struct audit *, uint64_t number);
 
 struct audit_finished {
-    uint64_t decided;        /* number of the decided record: field "of" */
-    const char *sqlstate;    /* NULL: succeeded */
+    uint64_t decided;     /* number of the decided record: field "of" */
+    const char *sqlstate; /* NULL: succeeded */
     const char *tag;
-    int64_t rows;            /* -1: none */
+    int64_t rows; /* -1: none */
     double duration_ms;
-    double lock_wait_ms;     /* -1: not known */
-    const char *txn;         /* "committed" "rolled_back" "open" */
+    double lock_wait_ms; /* -1: not known */
+    const char *txn;     /* "committed" "rolled_back" "open" */
 };
 /* Neither blocks nor fails: queued in memory within a bound; beyond it the audit counts as broken. */
 void audit_finished(struct audit *, const struct audit_finished *);

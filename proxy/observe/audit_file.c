@@ -271,8 +271,9 @@ static bool write_over(struct audit_file *file, const char *bytes, size_t n)
     int flags = fcntl(file->fd, F_GETFL);
     if (flags < 0 || fcntl(file->fd, F_SETFL, flags & ~O_APPEND) != 0)
         return false;
-    bool room = fallocate(file->fd, FALLOC_FL_KEEP_SIZE, file->end, (off_t)n) == 0 || errno == EOPNOTSUPP;
-    bool fine = room && write_all(file->fd, bytes, n, file->end);
+    size_t over = file->torn ? file->torn_length : 0; /* below n: the record that carries it is longer */
+    bool fine = write_all(file->fd, bytes + over, n - over, file->end + (off_t)over) &&
+                write_all(file->fd, bytes, over, file->end);
     int reason = errno;
     if (fcntl(file->fd, F_SETFL, flags) != 0)
         return false;

@@ -144,11 +144,12 @@ struct audit_record *record_transaction(uint64_t decided, const char *txn)
     return record_of(&line);
 }
 
-static bool all_utf8(const char *text, size_t n)
+/* NUL is left out: many readers of JSON cannot take it. */
+static bool all_text(const char *text, size_t n)
 {
     for (size_t i = 0; i < n;) {
         size_t length = utf8_length(text + i, n - i);
-        if (length == 0)
+        if (length == 0 || text[i] == '\0')
             return false;
         i += length;
     }
@@ -161,7 +162,7 @@ struct audit_record *record_recovered(const char *torn, size_t n)
     line_growing(&line);
     line_text(&line, ",\"record\":\"recovered\"");
     put_number(&line, "torn_bytes", n);
-    if (all_utf8(torn, n)) {
+    if (all_text(torn, n)) {
         put_bytes(&line, "torn", torn, n);
         return record_of(&line);
     }

@@ -28,7 +28,8 @@ struct audit_record {
 struct audit_record *record_decided(const struct audit_decided *);
 struct audit_record *record_finished(const struct audit_finished *);
 struct audit_record *record_transaction(uint64_t decided, const char *txn);
-/* A torn line that was found at the file's end: as text, or in hexadecimal where it is not UTF-8. */
+/* A torn line that was found at the file's end: as text, or in hexadecimal where it is not UTF-8 or holds
+ * NUL. */
 struct audit_record *record_recovered(const char *torn, size_t n);
 /* The first record of a new file: says which file the chain comes from. */
 struct audit_record *record_rotated(const char *from);

@@ -1,0 +1,100 @@
+/*
+ * `pgsluice audit verify|show FILE…`: reading the command line.
+ */
+#include "proxy/observe/audit_command.h"
+
+#include <ctype.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/conf.h"
+#include "proxy/observe/audit.h"
+#include "proxy/observe/line.h"
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: pgsluice audit verify FILE...\n"
+            "       pgsluice audit show [--since TIME] [--user NAME] [--verdict VERDICT] [--json] FILE...\n"
+            "Several files are given in the order of their rotation, oldest first.\n"
+            "TIME: 2026-01-31, 2026-01-31T17:00 (UTC), or how long ago: 90min, 2h, 7d\n");
+    return 2;
+}
+
+/* Is it the beginning of "2026-01-31T17:00:00.000000Z", at least a day? Such texts sort as times do. */
+static bool time_shaped(const char *text)
+{
+    static const char shape[] = "0000-00-00T00:00:00.000000Z";
+    size_t n = strlen(text);
+    if (n < 10 || n >= sizeof shape)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        bool digit = isdigit((unsigned char)text[i]) != 0;
+        if (shape[i] == '0' ? !digit : text[i] != shape[i])
+            return false;
+    }
+    return true;
+}
+
+static bool since_of(const char *text, char *since, size_t size)
+{
+    int64_t milliseconds;
+    if (time_shaped(text)) {
+        snprintf(since, size, "%s", text);
+        since[strcspn(since, "Z")] = '\0';
+        return true;
+    }
+    if (!conf_duration(text, &milliseconds) || milliseconds < 0)
+        return false;
+    struct timespec then;
+    struct line line;
+    clock_gettime(CLOCK_REALTIME, &then);
+    then.tv_sec -= milliseconds / 1000;
+    line_fixed(&line, since, size - 1);
+    line_time(&line, &then, 6);
+    since[line.length] = '\0';
+    return true;
+}
+
+static int show(int argc, char **argv)
+{
+    static const struct option options[] = {{"since", required_argument, NULL, 's'},
+                                            {"user", required_argument, NULL, 'u'},
+                                            {"verdict", required_argument, NULL, 'v'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
+    struct audit_filter filter = {0};
+    char since[40];
+    enum action action;
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 's' && since_of(optarg, since, sizeof since)) {
+            filter.since = since;
+        } else if (option == 'u') {
+            filter.user = optarg;
+        } else if (option == 'v' && action_of(optarg, &action)) {
+            filter.verdict = optarg;
+        } else if (option == 'j') {
+            filter.json = 1;
+        } else {
+            if (option == 's' || option == 'v')
+                fprintf(stderr, "pgsluice: %s: no such %s\n", optarg, option == 's' ? "time" : "verdict");
+            return usage();
+        }
+    }
+    if (optind >= argc)
+        return usage();
+    return audit_show(&filter, argc - optind, argv + optind);
+}
+
+int cmd_audit(int argc, char **argv)
+{
+    if (argc >= 3 && strcmp(argv[1], "verify") == 0 && argv[2][0] != '-')
+        return audit_verify(argc - 2, argv + 2);
+    if (argc >= 3 && strcmp(argv[1], "show") == 0)
+        return show(argc - 1, argv + 1);
+    return usage();
+}
