@@ -39,9 +39,9 @@ static int folder_remove(void **state)
 
 __attribute__((unused)) static char *path_of(const char *name)
 {
-    static char paths[4][128];
+    static char paths[64][128];
     static unsigned turn;
-    char *path = paths[turn++ % 4];
+    char *path = paths[turn++ % 64];
     snprintf(path, 128, "%s/%s", folder, name);
     return path;
 }
