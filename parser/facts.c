@@ -47,33 +47,15 @@ static void fail(struct facts *facts, enum facts_status status, const char *erro
 
 /* ---- the text --------------------------------------------------------------------------------------- */
 
-/* Bytes of the character that starts here; 0 where it is no UTF-8 (RFC 3629). */
-static size_t character(const unsigned char *at, size_t left)
-{
-    if (*at < 0x80)
-        return *at ? 1 : 0;
-    size_t n = *at >= 0xf0 ? 4 : *at >= 0xe0 ? 3 : 2;
-    if (*at < 0xc2 || *at > 0xf4 || left < n)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
-    bool beyond = (*at == 0xed && at[1] > 0x9f) || (*at == 0xf4 && at[1] > 0x8f);
-    return overlong || beyond ? 0 : n;
-}
-
 static bool check_text(struct facts *facts, const char *text, size_t length)
 {
-    for (size_t i = 0, n; i < length; i += n) {
-        n = character((const unsigned char *)text + i, length - i);
-        if (n == 0) {
-            fail(facts, FACTS_SYNTAX, text[i] ? "the text is not valid UTF-8" : "the text holds a NUL byte",
-                 (int)i);
-            return false;
-        }
-    }
-    return true;
+    size_t good = text_valid_utf8(text, length);
+    const char *nul = memchr(text, '\0', good);
+    if (nul)
+        fail(facts, FACTS_SYNTAX, "the text holds a NUL byte", (int)(nul - text));
+    else if (good < length)
+        fail(facts, FACTS_SYNTAX, "the text is not valid UTF-8", (int)good);
+    return facts->status == FACTS_OK;
 }
 
 /* ---- comments: the waiver ------------------------------------------------------------------------------ */
@@ -177,23 +159,31 @@ static struct facts *facts_new(const void *parent)
     return facts;
 }
 
+static const char out_of_memory[] = "out of memory";
+
 /* Memory ran out on the way: nothing of what was read is to be relied upon. */
 static struct facts *facts_fault(const void *parent, struct facts *facts)
 {
     talloc_free(facts);
     facts = facts_new(parent);
     if (facts)
-        fail(facts, FACTS_FAULT, "out of memory", -1);
+        fail(facts, FACTS_FAULT, out_of_memory, -1);
     return facts;
 }
 
-struct facts *facts_at_level(const void *parent, const char *text, size_t length, bool scs, unsigned level)
+bool facts_out_of_memory(const struct facts *facts)
+{
+    return facts->error == out_of_memory;
+}
+
+struct facts *facts_at_level(const void *parent, const char *text, size_t length, bool scs, unsigned level,
+                             struct budget *budget)
 {
     struct facts *facts = facts_new(parent);
     if (!facts || !check_text(facts, text, length))
         return facts;
     struct source *source = source_new(facts, text, length, scs);
-    struct reader reader = {.facts = facts, .source = source, .level = level, .scs = scs};
+    struct reader reader = {.facts = facts, .source = source, .level = level, .budget = budget, .scs = scs};
     if (!source)
         return facts_fault(parent, facts);
     read_source(&reader, source);
@@ -203,8 +193,9 @@ struct facts *facts_at_level(const void *parent, const char *text, size_t length
 
 struct facts *facts_of(const void *parent, const char *text, size_t length, size_t limit, bool scs)
 {
+    struct budget budget = {.statements = 1000, .bytes = 2 * PARSER_TEXT_MAX};
     if (length <= limit && length <= PARSER_TEXT_MAX)
-        return facts_at_level(parent, text, length, scs, 0);
+        return facts_at_level(parent, text, length, scs, 0, &budget);
     struct facts *facts = facts_new(parent);
     if (facts)
         fail(facts, FACTS_TOO_LONG, "the statement is longer than is judged", -1);

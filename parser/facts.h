@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define PARSER_TEXT_MAX ((size_t)1 << 20) /* bytes of one statement that are ever parsed */
-#define PARSER_STACK ((size_t)1 << 30)    /* virtual; touched only as deep as a text is nested */
+#define PARSER_STACK    ((size_t)1 << 30) /* virtual; touched only as deep as a text is nested */
 
 int parser_thread_create(pthread_t *, void *(*run)(void *), void *argument);
 
@@ -37,7 +37,7 @@ struct type_name {
     const char *text;   /* for messages, as the author would write it: "character varying(20)", "int[]" */
     int *modifiers;     /* numbers in parentheses; those that are not integer constants are left out */
     size_t n_modifiers;
-    int array;          /* dimensions; 0: not an array */
+    int array; /* dimensions; 0: not an array */
     bool setof, percent_type;
     int place;
 };
@@ -46,18 +46,18 @@ struct type_name {
 
 enum expr_kind {
     EXPR_NULL,
-    EXPR_CONSTANT, /* `text` is the value as written, without quotes; `constant` says its sort */
-    EXPR_FUNCTION, /* name, args; COALESCE, GREATEST, CASE and the like are EXPR_OTHER with args */
-    EXPR_OPERATOR, /* name is the operator; one arg: prefix */
-    EXPR_CAST,     /* type, args[0] */
-    EXPR_SQL_VALUE,/* CURRENT_TIMESTAMP, CURRENT_USER, LOCALTIME …: all STABLE; name */
-    EXPR_COLUMN,   /* name (the last part), qualifier in name.schema */
+    EXPR_CONSTANT,  /* `text` is the value as written, without quotes; `constant` says its sort */
+    EXPR_FUNCTION,  /* name, args; COALESCE, GREATEST, CASE and the like are EXPR_OTHER with args */
+    EXPR_OPERATOR,  /* name is the operator; one arg: prefix */
+    EXPR_CAST,      /* type, args[0] */
+    EXPR_SQL_VALUE, /* CURRENT_TIMESTAMP, CURRENT_USER, LOCALTIME …: all STABLE; name */
+    EXPR_COLUMN,    /* name (the last part), qualifier in name.schema */
     EXPR_ARRAY,
-    EXPR_BOOLEAN,  /* AND OR NOT: name */
-    EXPR_NULL_TEST,/* name "IS NULL" or "IS NOT NULL" */
+    EXPR_BOOLEAN,   /* AND OR NOT: name */
+    EXPR_NULL_TEST, /* name "IS NULL" or "IS NOT NULL" */
     EXPR_SUBQUERY,
     EXPR_PARAMETER,
-    EXPR_OTHER     /* anything else; args holds the expressions directly inside */
+    EXPR_OTHER /* anything else; args holds the expressions directly inside */
 };
 
 enum constant_kind { CONSTANT_STRING, CONSTANT_INTEGER, CONSTANT_NUMERIC, CONSTANT_BOOLEAN, CONSTANT_BITS };
@@ -71,30 +71,38 @@ struct expr {
     struct expr **args;
     size_t n_args;
     bool variadic, distinct, star, window; /* of a function call */
-    int place; /* where it starts, as far as the parser says */
+    int place;                             /* where it starts, as far as the parser says */
 };
 
 /* ---- constraints and columns ------------------------------------------------------------------------ */
 
 enum constraint_kind {
-    CONSTRAINT_NULL, CONSTRAINT_NOT_NULL, CONSTRAINT_DEFAULT, CONSTRAINT_IDENTITY, CONSTRAINT_GENERATED,
-    CONSTRAINT_CHECK, CONSTRAINT_PRIMARY, CONSTRAINT_UNIQUE, CONSTRAINT_EXCLUSION, CONSTRAINT_FOREIGN,
+    CONSTRAINT_NULL,
+    CONSTRAINT_NOT_NULL,
+    CONSTRAINT_DEFAULT,
+    CONSTRAINT_IDENTITY,
+    CONSTRAINT_GENERATED,
+    CONSTRAINT_CHECK,
+    CONSTRAINT_PRIMARY,
+    CONSTRAINT_UNIQUE,
+    CONSTRAINT_EXCLUSION,
+    CONSTRAINT_FOREIGN,
     CONSTRAINT_ATTRIBUTE /* DEFERRABLE and the like, as clauses of their own */
 };
 
 struct constraint {
     enum constraint_kind kind;
-    const char *name;       /* or NULL: PostgreSQL chooses */
-    struct expr *expr;      /* CHECK, DEFAULT, GENERATED; or NULL */
-    const char **columns;   /* PRIMARY, UNIQUE, FOREIGN: the columns named (empty when inline) */
+    const char *name;     /* or NULL: PostgreSQL chooses */
+    struct expr *expr;    /* CHECK, DEFAULT, GENERATED; or NULL */
+    const char **columns; /* PRIMARY, UNIQUE, FOREIGN: the columns named (empty when inline) */
     size_t n_columns;
     struct name referenced; /* FOREIGN */
     const char **referenced_columns;
     size_t n_referenced_columns;
     const char *using_index; /* UNIQUE USING INDEX, or NULL */
     bool not_valid, no_inherit, deferrable, initially_deferred, always /* identity */;
-    bool generated_virtual;  /* GENERATED … VIRTUAL, or neither word (PostgreSQL 18: virtual) */
-    int place, end;          /* the clause from its first word to behind its last; end -1 if unknown */
+    bool generated_virtual; /* GENERATED … VIRTUAL, or neither word (PostgreSQL 18: virtual) */
+    int place, end;         /* the clause from its first word to behind its last; end -1 if unknown */
 };
 
 struct column_definition {
@@ -114,17 +122,55 @@ const struct constraint *column_constraint(const struct column_definition *, enu
 
 /* Every subcommand of ALTER TABLE has a kind; those that only need a name have no further members. */
 enum alter_kind {
-    ALTER_ADD_COLUMN, ALTER_DROP_COLUMN, ALTER_COLUMN_TYPE, ALTER_SET_DEFAULT, ALTER_DROP_DEFAULT,
-    ALTER_SET_NOT_NULL, ALTER_DROP_NOT_NULL, ALTER_SET_EXPRESSION, ALTER_DROP_EXPRESSION, ALTER_SET_STATISTICS,
-    ALTER_SET_OPTIONS, ALTER_RESET_OPTIONS, ALTER_SET_STORAGE, ALTER_SET_COMPRESSION, ALTER_ADD_IDENTITY,
-    ALTER_SET_IDENTITY, ALTER_DROP_IDENTITY, ALTER_ADD_CONSTRAINT, ALTER_ALTER_CONSTRAINT,
-    ALTER_VALIDATE_CONSTRAINT, ALTER_DROP_CONSTRAINT, ALTER_ADD_INDEX_CONSTRAINT, ALTER_OWNER, ALTER_CLUSTER_ON,
-    ALTER_DROP_CLUSTER, ALTER_SET_LOGGED, ALTER_SET_UNLOGGED, ALTER_SET_ACCESS_METHOD, ALTER_SET_TABLESPACE,
-    ALTER_SET_RELOPTIONS, ALTER_RESET_RELOPTIONS, ALTER_ENABLE_TRIGGER, ALTER_DISABLE_TRIGGER,
-    ALTER_ENABLE_RULE, ALTER_DISABLE_RULE, ALTER_ADD_INHERIT, ALTER_DROP_INHERIT, ALTER_ADD_OF, ALTER_DROP_OF,
-    ALTER_REPLICA_IDENTITY, ALTER_ROW_SECURITY, ALTER_ATTACH_PARTITION, ALTER_DETACH_PARTITION,
-    ALTER_DETACH_PARTITION_FINALIZE, ALTER_RENAME_COLUMN, ALTER_RENAME_CONSTRAINT, ALTER_RENAME_TABLE,
-    ALTER_SET_SCHEMA, ALTER_OTHER
+    ALTER_ADD_COLUMN,
+    ALTER_DROP_COLUMN,
+    ALTER_COLUMN_TYPE,
+    ALTER_SET_DEFAULT,
+    ALTER_DROP_DEFAULT,
+    ALTER_SET_NOT_NULL,
+    ALTER_DROP_NOT_NULL,
+    ALTER_SET_EXPRESSION,
+    ALTER_DROP_EXPRESSION,
+    ALTER_SET_STATISTICS,
+    ALTER_SET_OPTIONS,
+    ALTER_RESET_OPTIONS,
+    ALTER_SET_STORAGE,
+    ALTER_SET_COMPRESSION,
+    ALTER_ADD_IDENTITY,
+    ALTER_SET_IDENTITY,
+    ALTER_DROP_IDENTITY,
+    ALTER_ADD_CONSTRAINT,
+    ALTER_ALTER_CONSTRAINT,
+    ALTER_VALIDATE_CONSTRAINT,
+    ALTER_DROP_CONSTRAINT,
+    ALTER_ADD_INDEX_CONSTRAINT,
+    ALTER_OWNER,
+    ALTER_CLUSTER_ON,
+    ALTER_DROP_CLUSTER,
+    ALTER_SET_LOGGED,
+    ALTER_SET_UNLOGGED,
+    ALTER_SET_ACCESS_METHOD,
+    ALTER_SET_TABLESPACE,
+    ALTER_SET_RELOPTIONS,
+    ALTER_RESET_RELOPTIONS,
+    ALTER_ENABLE_TRIGGER,
+    ALTER_DISABLE_TRIGGER,
+    ALTER_ENABLE_RULE,
+    ALTER_DISABLE_RULE,
+    ALTER_ADD_INHERIT,
+    ALTER_DROP_INHERIT,
+    ALTER_ADD_OF,
+    ALTER_DROP_OF,
+    ALTER_REPLICA_IDENTITY,
+    ALTER_ROW_SECURITY,
+    ALTER_ATTACH_PARTITION,
+    ALTER_DETACH_PARTITION,
+    ALTER_DETACH_PARTITION_FINALIZE,
+    ALTER_RENAME_COLUMN,
+    ALTER_RENAME_CONSTRAINT,
+    ALTER_RENAME_TABLE,
+    ALTER_SET_SCHEMA,
+    ALTER_OTHER
 };
 
 const char *alter_kind_name(enum alter_kind); /* "ADD COLUMN" */
@@ -138,43 +184,49 @@ struct alter {
     struct expr *expr;                /* SET DEFAULT; ALTER TYPE … USING; or NULL */
     struct name other;                /* ATTACH/DETACH, INHERIT: the other table */
     bool missing_ok, cascade, concurrently;
-    int place, end;                   /* the subcommand, without the comma; end -1 if unknown */
+    int place, end; /* the subcommand, without the comma; end -1 if unknown */
 };
 
 /* ---- the statement ---------------------------------------------------------------------------------- */
 
 enum facts_status {
     FACTS_OK,
-    FACTS_SYNTAX,     /* the parser refused it: wrong, or newer than the parser */
-    FACTS_TOO_LONG,   /* over the limit given */
-    FACTS_TOO_DEEP,   /* nested deeper than is followed */
-    FACTS_FAULT       /* out of memory or an internal error of the parser */
+    FACTS_SYNTAX,   /* the parser refused it: wrong, or newer than the parser */
+    FACTS_TOO_LONG, /* over the limit given */
+    FACTS_TOO_DEEP, /* nested deeper than is followed */
+    FACTS_FAULT     /* out of memory or an internal error of the parser */
 };
 
 enum statement_kind {
-    STATEMENT_ALTER_TABLE,  /* also ALTER INDEX/VIEW/… as `object_kind` says, RENAME, SET SCHEMA, OWNER of tables */
+    STATEMENT_ALTER_TABLE,  /* also ALTER INDEX/VIEW/… as `object_kind` says, RENAME, SET SCHEMA, OWNER of
+                               tables */
     STATEMENT_CREATE_TABLE, /* also CREATE TABLE AS, SELECT INTO */
     STATEMENT_CREATE_INDEX,
-    STATEMENT_DROP,         /* `object_kind` says of what */
+    STATEMENT_DROP, /* `object_kind` says of what */
     STATEMENT_TRUNCATE,
     STATEMENT_DO,
     STATEMENT_CREATE_FUNCTION, /* and procedures */
     STATEMENT_CREATE_EXTENSION,
     STATEMENT_OTHER_DDL,
-    STATEMENT_TRANSACTION, STATEMENT_SETTING, STATEMENT_QUERY, STATEMENT_OTHER
+    STATEMENT_TRANSACTION,
+    STATEMENT_SETTING,
+    STATEMENT_QUERY,
+    STATEMENT_OTHER
 };
 
 /* One statement found in a body: of DO, a function, a literal EXECUTE string. */
 struct nested {
     struct facts *facts;
-    const char *where; /* "line 3 of the DO block" */
-    int place;         /* in the outer text: the body's literal */
+    const char *text;  /* what the places in facts count in */
+    const char *where; /* "line 3 of the DO block"; "the string executed at line 3 of the DO block" */
+    int place;         /* in the outer text: where the statement (the EXECUTE) starts if the body stands there
+                          unescaped, else the body's literal */
 };
 
 struct facts {
     enum facts_status status;
-    const char *error;   /* status not OK: libpg_query's or our own words; else NULL */
-    int error_place;     /* -1 if unknown */
+    const char *error; /* status not OK: libpg_query's or our own words; else NULL */
+    int error_place;   /* -1 if unknown */
 
     enum statement_kind kind;
     const char *tag;         /* as PostgreSQL's command tag: "ALTER TABLE", "CREATE INDEX" */
@@ -182,23 +234,24 @@ struct facts {
     struct name object;      /* the (first) object; name may be NULL */
     struct name *objects;    /* DROP, TRUNCATE: all of them */
     size_t n_objects;
-    const char *identity;    /* for the log: quoted, schema-qualified where the author did; "" if none */
+    const char *identity; /* for the log: quoted, schema-qualified where the author did; "" if none */
 
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
-    struct name index_table;           /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
-                                          (first) table it inherits from or is a partition of */
-    bool partition_of;                 /* CREATE TABLE … PARTITION OF */
-    struct alter *alters;              /* ALTER TABLE */
+    struct name index_table; /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
+                                (first) table it inherits from or is a partition of */
+    bool partition_of;       /* CREATE TABLE … PARTITION OF */
+    struct alter *alters;    /* ALTER TABLE */
     size_t n_alters;
     struct column_definition *columns; /* CREATE TABLE */
     size_t n_columns;
-    struct constraint *constraints;    /* CREATE TABLE, table constraints */
+    struct constraint *constraints; /* CREATE TABLE, table constraints */
     size_t n_constraints;
 
     struct nested *nested; /* statements that this one hides, in order */
     size_t n_nested;
-    bool dynamic;          /* a body executes text that is not a literal, or is in a language we don't read */
-    const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL */
+    bool dynamic; /* a body executes text that is not a literal, or is in a language we don't read */
+    const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL. A function in a
+                                language that we don't read has this as a note, without `dynamic` */
 
     int long_name_place;  /* the first identifier of more than 63 bytes, which PostgreSQL would cut; or -1 */
     uint64_t fingerprint; /* libpg_query's; 0 if there is none: nested, or longer than 8 kB */

@@ -12,17 +12,26 @@
 /* DO in EXECUTE in DO …: deeper than this is dynamic. */
 enum { NESTED_MAX = 4 };
 
+/* What may still be read of the statements inside bodies, for one facts_of() in all: a body can repeat or
+ * blow up its text on every level. Where it is spent, the rest is dynamic. */
+struct budget {
+    unsigned statements;
+    size_t bytes;
+};
+
 struct reader {
     struct facts *facts;
     const struct source *source;
     unsigned level; /* 0: the client's own statement; 1: inside a body of that; … */
+    struct budget *budget;
     bool scs;
     bool failed; /* out of memory */
 };
 
 /* facts_of() for a text found at some level inside another. */
 struct facts *facts_at_level(const void *talloc_parent, const char *text, size_t length, bool scs,
-                             unsigned level);
+                             unsigned level, struct budget *budget);
+bool facts_out_of_memory(const struct facts *);
 
 char *reader_copy(struct reader *, const char *text);            /* NULL stays NULL */
 char *reader_slice(struct reader *, const char *from, size_t n); /* a copy of n bytes */

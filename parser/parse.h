@@ -72,6 +72,9 @@ json_t *parse_tree(const void *talloc_parent, const struct source *, struct pars
 /* libpg_query's fingerprint, or 0 for a text longer than is reasonable to walk a second time. */
 uint64_t parse_fingerprint(const struct source *);
 
+/* How many bytes of a text are valid UTF-8 (RFC 3629; NUL counts as valid): text.c. */
+size_t text_valid_utf8(const char *text, size_t length);
+
 /* ---- tokens ----------------------------------------------------------------------------------------- */
 
 /* Split `text` (NUL-terminated) into tokens. false: the scanner refused it or memory is short. */

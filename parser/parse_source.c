@@ -263,7 +263,7 @@ static bool note_virtual(struct source *source, size_t i, struct insertions *mis
     if (!token_is(source->text, tokens, close + 1, "virtual"))
         return note(source, missing, (size_t)tokens->items[close].end);
     int at = tokens->items[close + 1].start;
-    memcpy(source->text + at, "STORED ", strlen("virtual"));
+    memcpy(source->text + at, " STORED", strlen("virtual")); /* ends where the author's word ends */
     struct insertions made = {source->made_virtual, source->n_made_virtual};
     bool ok = note(source, &made, (size_t)at);
     source->made_virtual = made.at;

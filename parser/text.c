@@ -4,7 +4,7 @@
  * PostgreSQL's names of encodings are mapped to iconv's (manual, table 24.3). What glibc's iconv has no table
  * for (MULE_INTERNAL) is NULL: such a text can't be judged.
  */
-#include "parser/facts.h"
+#include "parser/parse.h"
 
 #include <errno.h>
 #include <iconv.h>
@@ -68,7 +68,7 @@ static size_t utf8_length(const unsigned char *at, size_t left)
     return n;
 }
 
-static size_t valid_prefix(const char *text, size_t length)
+size_t text_valid_utf8(const char *text, size_t length)
 {
     size_t i = 0;
     while (i < length) {
@@ -135,7 +135,7 @@ static char *convert(const void *parent, const char *text, size_t length, const 
 
 char *text_to_utf8(const void *parent, const char *text, size_t length, const char *encoding, size_t *out)
 {
-    bool valid = valid_prefix(text, length) == length;
+    bool valid = text_valid_utf8(text, length) == length;
     if (strcasecmp(encoding, "SQL_ASCII") == 0 && !valid)
         return from_ascii(parent, text, length, out);
     if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
