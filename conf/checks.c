@@ -95,9 +95,9 @@ void check_override(struct reader *reader, const yaml_node_t *node, const struct
     struct conf_override *override = base;
     override->line = (unsigned)node->start_mark.line + 1;
     const yaml_node_t *when = document_child(reader, node, "when");
-    if (when && !override->database && !override->table && !override->role && !override->application &&
-        !override->environment &&
-        (document_is_null(when) || when->data.mapping.pairs.start == when->data.mapping.pairs.top))
+    bool empty = when && when->type == YAML_MAPPING_NODE &&
+                 when->data.mapping.pairs.start == when->data.mapping.pairs.top;
+    if (when && (empty || document_is_null(when)))
         reader_mistake_at(reader, when, place, "when is empty; what always holds belongs in policy.rules");
 }
 
