@@ -54,8 +54,9 @@ static char *print_place(char *text, const struct place *place)
     return talloc_asprintf_append_buffer(text, "%s%s", place->outer ? "." : "", place->key);
 }
 
-static void mistake_va(struct reader *reader, unsigned line, unsigned column, const struct place *place,
-                       const char *format, va_list arguments)
+__attribute__((format(printf, 5, 0))) static void mistake_va(struct reader *reader, unsigned line,
+                                                             unsigned column, const struct place *place,
+                                                             const char *format, va_list arguments)
 {
     if (reader->full)
         return;
