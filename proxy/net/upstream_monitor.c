@@ -24,6 +24,7 @@ enum probe_state { PROBE_IDLE, PROBE_CONNECTING, PROBE_ASKING };
 struct probe {
     enum probe_state state;
     PGconn *connection;  /* or NULL */
+    bool warned;         /* that it does not let us ask */
     bool reused;         /* the question goes over a connection of an earlier check */
     short events;        /* what libpq waits for */
     double due;          /* IDLE: when to ask; else: when to give up */
