@@ -270,6 +270,10 @@ struct facts *facts_of(const void *talloc_parent, const char *text, size_t lengt
 char *text_to_utf8(const void *talloc_parent, const char *text, size_t length, const char *encoding,
                    size_t *utf8_length);
 
+/* The way back, for what is said to a client: a character that the encoding does not have becomes '?'. NULL only
+ * for want of memory. */
+char *text_from_utf8(const void *talloc_parent, const char *utf8, const char *encoding);
+
 /* Characters in front of a byte offset of UTF-8 text: what the Position field of an error counts (plus 1). */
 size_t utf8_characters(const char *text, size_t bytes);
 

@@ -121,7 +121,8 @@ static char *convert(const void *parent, const char *text, size_t length, const 
     at = source;
     bool ok = result && (source || length == 0);
     if (ok && length > 0)
-        ok = iconv(conversion, &at, &input, &to, &left) == 0 && input == 0;
+        ok = iconv(conversion, &at, &input, &to, &left) == 0 && input == 0 &&
+             iconv(conversion, NULL, NULL, &to, &left) == 0;
     iconv_close(conversion);
     talloc_free(source);
     if (!ok) {
@@ -133,6 +134,15 @@ static char *convert(const void *parent, const char *text, size_t length, const 
     return result;
 }
 
+/* iconv's name, or NULL where it has no table. */
+static const char *iconv_name(const char *encoding)
+{
+    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++)
+        if (strcasecmp(encoding, encodings[i][0]) == 0)
+            return encodings[i][1];
+    return NULL;
+}
+
 char *text_to_utf8(const void *parent, const char *text, size_t length, const char *encoding, size_t *out)
 {
     bool valid = text_valid_utf8(text, length) == length;
@@ -141,10 +151,45 @@ char *text_to_utf8(const void *parent, const char *text, size_t length, const ch
     if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
         strcasecmp(encoding, "UNICODE") == 0)
         return valid ? copy(parent, text, length, out) : NULL;
-    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++)
-        if (strcasecmp(encoding, encodings[i][0]) == 0)
-            return convert(parent, text, length, encodings[i][1], out);
-    return NULL;
+    const char *name = iconv_name(encoding);
+    return name ? convert(parent, text, length, name, out) : NULL;
+}
+
+/* One character at a time, so that the one that fails is known. Without a conversion only ASCII is kept. `to`
+ * has room for 4 bytes a byte. */
+static void substitute(iconv_t conversion, const char *utf8, char *to)
+{
+    const char *end = utf8 + strlen(utf8);
+    while (utf8 < end) {
+        size_t n = utf8_length((const unsigned char *)utf8, (size_t)(end - utf8));
+        char character[4], *from = character;
+        size_t left = n ? n : 1, room = 4;
+        memcpy(character, utf8, left);
+        utf8 += left;
+        if (n == 1)
+            *to++ = character[0];
+        else if (n == 0 || conversion == (iconv_t)-1 || iconv(conversion, &from, &left, &to, &room) != 0)
+            *to++ = '?';
+        else
+            iconv(conversion, NULL, NULL, &to, &room); /* some encodings wait for a combining mark */
+    }
+    *to = '\0';
+}
+
+char *text_from_utf8(const void *parent, const char *utf8, const char *encoding)
+{
+    if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
+        strcasecmp(encoding, "UNICODE") == 0)
+        return talloc_strdup(parent, utf8);
+    char *result = talloc_array(parent, char, 4 * strlen(utf8) + 1);
+    if (!result)
+        return NULL;
+    const char *name = iconv_name(encoding);
+    iconv_t conversion = name ? iconv_open(name, "UTF-8") : (iconv_t)-1;
+    substitute(conversion, utf8, result);
+    if (conversion != (iconv_t)-1)
+        iconv_close(conversion);
+    return result;
 }
 
 size_t utf8_characters(const char *text, size_t bytes)
