@@ -171,11 +171,6 @@ void check_root(struct reader *reader, const yaml_node_t *node, const struct pla
         check_listen(reader, list, conf, i);
     if (!conf->upstream.monitor)
         conf->upstream.monitor = conf->online.maintenance;
-    const yaml_node_t *upstream = document_child(reader, node, "upstream");
-    if (conf->upstream.target == TARGET_PRIMARY && conf->upstream.n_hosts > 1 && !conf->upstream.monitor)
-        reader_mistake_at(
-            reader, blame(reader, upstream, "target"), place,
-            "upstream.target: primary among several hosts needs upstream.monitor, to ask them by");
     if (conf->limits.held_total < conf->limits.held_message)
         reader_mistake_at(reader, blame(reader, document_child(reader, node, "limits"), "held_total"), place,
                           "limits.held_total is less than limits.held_message");
