@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "conf/conf.h"
 #include "proxy/net/loop.h"
@@ -21,7 +22,8 @@ struct sessions_shared {
     struct audit *audit; /* or NULL */
     struct upstream *upstream;
     _Atomic uint64_t next_number;
-    _Atomic uint32_t sessions;
+    _Atomic uint32_t sessions; /* that a limit counts: from the whole StartupMessage on */
+    _Atomic uint32_t open;     /* all connections of clients, cancels too */
     _Atomic uint64_t held;
     struct user_counts *users; /* sessions per user, behind a mutex */
 };
@@ -34,6 +36,7 @@ struct session_room {
     struct metrics metrics;
     struct sessions_shared *shared;
     struct session *first; /* all of them, for drain and idle time */
+    struct cancel *cancels; /* on their way */
     bool draining;
 };
 
@@ -41,5 +44,6 @@ void session_accept(struct session_room *, int fd, const char *peer);
 void session_room_drain(struct session_room *); /* no new ones; idle ones end as their transaction allows */
 void session_room_tick(struct session_room *);  /* once a second: login time, idle time, drain time */
 void session_room_end_all(struct session_room *);
+void session_room_reloaded(struct session_room *); /* room->conf is another one: trace patterns */
 
 #endif
