@@ -44,9 +44,10 @@ static void set_not_null(struct judge *judge, const struct part *part)
     bool sure = part->scan == ANSWER_YES;
     struct sight sight = {
         .rule = RULE_set_not_null, .sure = part->scan, .place = alter->place, .object = alter->subject};
-    sight.message = TEXT(judge, "setting column %s NOT NULL %s all of %s while it is locked%s",
-                         quoted(judge, alter->subject), sure ? "would read" : "reads", judge->table_text,
-                         sure ? "" : ", unless a valid CHECK proves it: that can't be known here");
+    sight.message = TEXT(
+        judge, "setting column %s NOT NULL %s all of %s while it is locked%s", quoted(judge, alter->subject),
+        sure ? "would read" : "reads", judge->table_text,
+        sure ? "" : ", unless a valid CHECK already proves that no row is NULL, which can't be known here");
     sight.detail =
         TEXT(judge,
              "PostgreSQL would hold an AccessExclusiveLock on %s while it looks for a NULL in every row; "
@@ -68,7 +69,9 @@ static void add_check(struct judge *judge, const struct part *part, const struct
     sight.message =
         TEXT(judge, "adding a %s constraint would read all of %s while it is locked%s",
              check ? "CHECK" : "NOT NULL", judge->table_text,
-             part->scan == ANSWER_YES ? "" : ", unless a valid CHECK proves it: that can't be known here");
+             part->scan == ANSWER_YES
+                 ? ""
+                 : ", unless a valid CHECK already proves that no row is NULL, which can't be known here");
     sight.detail =
         TEXT(judge,
              "PostgreSQL would hold an AccessExclusiveLock on %s while it verifies every row; until then "

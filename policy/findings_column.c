@@ -117,17 +117,18 @@ static void not_null(struct judge *judge, const struct part *part)
     sight.hint =
         TEXT(judge,
              "Give it a constant default (ADD COLUMN %s %s NOT NULL DEFAULT ...: that reads and writes "
-             "no row). Where there is no sensible one: %s",
+             "no row). Where there is no sensible one:\n%s",
              quoted(judge, column->name), column->type.text, recipe_column(judge, column));
     finding_add(judge, &sight);
 }
 
-static void inline_key(struct judge *judge, const struct column_definition *column, enum constraint_kind kind)
+static void inline_key(struct judge *judge, const struct part *part, enum constraint_kind kind)
 {
+    const struct column_definition *column = part->alter->column;
     const struct constraint *key = column_constraint(column, kind);
     if (key == NULL)
         return;
-    bool primary = kind == CONSTRAINT_PRIMARY;
+    bool primary = kind == CONSTRAINT_PRIMARY, repeats = part->by_default.answer == ANSWER_NO;
     struct sight sight = {.sure = ANSWER_YES, .object = column->name};
     sight.rule = primary ? RULE_inline_primary_key : RULE_inline_unique;
     sight.place = place_of(key, column);
@@ -139,7 +140,7 @@ static void inline_key(struct judge *judge, const struct column_definition *colu
              "PostgreSQL would hold an AccessExclusiveLock on %s until the index is built; until then nobody "
              "can read or write it. %s%s",
              judge->table_text, work_estimate(judge, WORK_INDEX),
-             column_default(column, judge->context) != NULL && !primary
+             column_default(column, judge->context) != NULL && !primary && repeats
                  ? " A default that is the same for two rows makes it fail at the end."
                  : "");
     sight.hint = recipe_column(judge, column);
@@ -196,8 +197,8 @@ void findings_column(struct judge *judge, const struct part *part)
     numbered(judge, column);
     stored_generated(judge, column);
     not_null(judge, part);
-    inline_key(judge, column, CONSTRAINT_UNIQUE);
-    inline_key(judge, column, CONSTRAINT_PRIMARY);
+    inline_key(judge, part, CONSTRAINT_UNIQUE);
+    inline_key(judge, part, CONSTRAINT_PRIMARY);
     inline_check(judge, column);
     inline_foreign_key(judge, part);
 }

@@ -2,7 +2,8 @@
  * The safe way spelt out as SQL, with the author's own names: steps that take no long lock.
  *
  * Every statement written here is itself let through by the profile `standard` (tested: hints are judged). A
- * constraint gets the name that PostgreSQL would have chosen, so that the schema ends as it was meant to.
+ * constraint gets the name that PostgreSQL would have chosen (where it fits into 63 bytes), so that the
+ * schema ends as it was meant to.
  */
 #include <string.h>
 #include <talloc.h>
@@ -83,6 +84,37 @@ static void say_key(struct recipe *recipe, const struct constraint *key, const c
     SAY(recipe, "\nCREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s);", name, recipe->table, columns);
     SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s;", recipe->table, name,
         primary ? "PRIMARY KEY" : "UNIQUE", name);
+}
+
+/* The one column that an expression speaks of: 0 found none, 1 found it, 2 more than one. */
+static int only_column(const struct expr *expr, const char **column, int depth)
+{
+    if (expr == NULL || depth > 50)
+        return 2;
+    if (expr->kind == EXPR_CONSTANT || expr->kind == EXPR_NULL)
+        return 0;
+    if (expr->kind == EXPR_COLUMN && expr->name.name != NULL) {
+        bool other = *column != NULL && strcmp(*column, expr->name.name) != 0;
+        *column = expr->name.name;
+        return other ? 2 : 1;
+    }
+    int found = 0;
+    for (size_t i = 0; i < expr->n_args; i++) {
+        int one = only_column(expr->args[i], column, depth + 1);
+        if (one == 2)
+            return 2;
+        found = found > one ? found : one;
+    }
+    return found;
+}
+
+/* "a_b", as PostgreSQL joins the columns of a key for its name. */
+static const char *joined(const struct recipe *recipe, const struct constraint *constraint)
+{
+    char *out = talloc_strdup(recipe->text, "");
+    for (size_t i = 0; i < constraint->n_columns; i++)
+        out = talloc_asprintf_append(out, "%s%s", i > 0 ? "_" : "", constraint->columns[i]);
+    return constraint->n_columns > 0 ? out : NULL;
 }
 
 static void say_check(struct recipe *recipe, const struct constraint *check, const char *column)
@@ -224,26 +256,26 @@ char *recipe_constraint(const struct judge *judge, const struct constraint *cons
 {
     struct recipe recipe = recipe_begin(judge);
     const char *columns = columns_text(&recipe, constraint->columns, constraint->n_columns);
-    const char *first = constraint->n_columns > 0 ? constraint->columns[0] : NULL;
+    const char *all = joined(&recipe, constraint), *only = NULL;
     switch (constraint->kind) {
     case CONSTRAINT_PRIMARY:
         for (size_t i = 0; i < constraint->n_columns; i++)
             say_not_null(&recipe, constraint->columns[i]);
-        say_key(&recipe, constraint, columns, first);
+        say_key(&recipe, constraint, columns, all);
         return recipe.text;
     case CONSTRAINT_UNIQUE:
-        say_key(&recipe, constraint, columns, first);
+        say_key(&recipe, constraint, columns, all);
         return recipe.text;
     case CONSTRAINT_CHECK:
-        say_check(&recipe, constraint, NULL);
+        say_check(&recipe, constraint, only_column(constraint->expr, &only, 0) == 1 ? only : NULL);
         return recipe.text;
     case CONSTRAINT_FOREIGN:
-        say_foreign(&recipe, constraint, columns, first);
+        say_foreign(&recipe, constraint, columns, all);
         return recipe.text;
     case CONSTRAINT_NOT_NULL:
-        if (first == NULL)
+        if (constraint->n_columns == 0)
             break;
-        say_not_null(&recipe, first);
+        say_not_null(&recipe, constraint->columns[0]);
         return recipe.text;
     default:
         break;

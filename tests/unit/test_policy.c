@@ -1,0 +1,495 @@
+/*
+ * The judgement around the effects: which setting is in force, what excuses a table, waivers, profiles, and
+ * that the hints themselves would be let through.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "policy/policy.h"
+
+#define VOLATILE "ALTER TABLE orders ADD COLUMN token uuid DEFAULT gen_random_uuid()"
+#define UNSURE   "ALTER TABLE orders ADD COLUMN token text DEFAULT my_token()"
+
+static const char head[] = "listen: [{address: 127.0.0.1, port: 6432}]\n"
+                           "upstream: {host: 127.0.0.1, port: 5432}\n";
+
+static struct conf *configured(const char *policy)
+{
+    struct conf_mistakes mistakes = {0};
+    char *text = talloc_asprintf(NULL, "%s%s", head, policy);
+    struct conf *conf = conf_load_text(text, strlen(text), "-", &mistakes);
+    if (conf == NULL) {
+        fprintf(stderr, "%u:%u: %s\n%s", mistakes.items[0].line, mistakes.items[0].column,
+                mistakes.items[0].text, text);
+        abort();
+    }
+    conf_mistakes_free(&mistakes);
+    talloc_free(text);
+    return conf;
+}
+
+static struct verdict *judged(const void *memory, const char *sql, const struct policy_context *context)
+{
+    struct facts *facts = facts_of(memory, sql, strlen(sql), PARSER_TEXT_MAX, true);
+    return policy_judge(memory, facts, context);
+}
+
+static struct policy_context context_of(const struct conf *conf)
+{
+    return (struct policy_context){
+        .conf = conf, .database = "app", .role = "deploy", .application = "psql", .server_version = 150004};
+}
+
+/* ---- settings ---- */
+
+static const struct {
+    const char *name, *policy, *sql;
+    enum action action;
+} settings[] = {
+    {"standard", "", VOLATILE, ACTION_REJECT},
+    {"harmless", "", "ALTER TABLE orders ADD COLUMN c int", ACTION_ALLOW},
+    {"observe never enforces", "policy: {profile: observe}\n", VOLATILE, ACTION_WARN},
+    {"unsure: standard warns", "", UNSURE, ACTION_WARN},
+    {"unsure: strict refuses", "policy: {profile: strict}\n",
+     "ALTER TABLE orders ADD COLUMN token text NOT NULL DEFAULT my_token()", ACTION_REJECT},
+    {"unsure: the file's word counts", "policy: {rules: {volatile-default: reject}}\n", UNSURE,
+     ACTION_REJECT},
+    {"a rule's action", "policy: {rules: {volatile-default: warn}}\n", VOLATILE, ACTION_WARN},
+    {"a rule allowed", "policy: {rules: {volatile-default: allow}}\n", VOLATILE, ACTION_ALLOW},
+    {"only that rule", "policy: {rules: {serial-column: allow}}\n", VOLATILE, ACTION_REJECT},
+    {"an override over a rule",
+     "policy: {rules: {volatile-default: warn}, overrides: [{when: {role: deploy}, rules: {volatile-default: "
+     "reject}}]}\n",
+     VOLATILE, ACTION_REJECT},
+    {"an override of another role",
+     "policy: {overrides: [{when: {role: 'db*'}, rules: {volatile-default: allow}}]}\n", VOLATILE,
+     ACTION_REJECT},
+    {"the later override",
+     "policy: {overrides: [{when: {role: deploy}, rules: {volatile-default: reject}}, {when: {database: "
+     "'a*'}, rules: "
+     "{volatile-default: allow}}]}\n",
+     VOLATILE, ACTION_ALLOW},
+    {"a table without its schema: a bare name",
+     "policy: {overrides: [{when: {table: orders}, rules: {volatile-default: allow}}]}\n", VOLATILE,
+     ACTION_ALLOW},
+    {"a table without its schema: any schema",
+     "policy: {overrides: [{when: {table: '*.ord*'}, rules: {volatile-default: allow}}]}\n", VOLATILE,
+     ACTION_ALLOW},
+    {"a table without its schema is not loosened",
+     "policy: {overrides: [{when: {table: public.orders}, rules: {volatile-default: allow}}]}\n", VOLATILE,
+     ACTION_REJECT},
+    {"a table without its schema is tightened",
+     "policy: {overrides: [{when: {table: public.orders}, rules: {drop-table: reject}}]}\n",
+     "DROP TABLE orders", ACTION_REJECT},
+    {"a table with its schema",
+     "policy: {overrides: [{when: {table: public.orders}, rules: {volatile-default: allow}}]}\n",
+     "ALTER TABLE public.orders ADD COLUMN token uuid DEFAULT gen_random_uuid()", ACTION_ALLOW},
+    {"a table of another schema",
+     "policy: {overrides: [{when: {table: public.orders}, rules: {volatile-default: allow}}]}\n",
+     "ALTER TABLE shop.orders ADD COLUMN token uuid DEFAULT gen_random_uuid()", ACTION_REJECT},
+    {"one table of two", "policy: {overrides: [{when: {table: orders}, rules: {drop-table: reject}}]}\n",
+     "DROP TABLE others, orders", ACTION_REJECT},
+    {"environment",
+     "environment: production\npolicy: {overrides: [{when: {environment: staging}, rules: {drop-table: "
+     "reject}}]}\n",
+     "DROP TABLE orders", ACTION_WARN},
+    {"the default name pattern", "", "ALTER TABLE orders ADD COLUMN \"orderId\" int", ACTION_WARN},
+    {"a name pattern", "policy: {rules: {column-name: {action: reject, pattern: '^[a-z]+_[a-z]+$'}}}\n",
+     "ALTER TABLE orders ADD COLUMN plain int", ACTION_REJECT},
+    {"a name pattern that fits",
+     "policy: {rules: {column-name: {action: reject, pattern: '^[a-z]+_[a-z]+$'}}}\n",
+     "ALTER TABLE orders ADD COLUMN two_words int", ACTION_ALLOW},
+    {"strict: explicit default", "policy: {profile: strict}\n",
+     "ALTER TABLE orders ADD COLUMN c int NOT NULL DEFAULT 1", ACTION_ALLOW},
+    {"strict: nullable", "policy: {profile: strict}\n", "ALTER TABLE orders ADD COLUMN c int DEFAULT 1",
+     ACTION_REJECT},
+    {"can't be read", "", "ALTER TABLE orders FROBNICATE", ACTION_REJECT},
+    {"can't be read, allowed", "policy: {unparseable: warn}\n", "ALTER TABLE orders FROBNICATE", ACTION_WARN},
+    {"a body is not run", "", "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'TRUNCATE orders'",
+     ACTION_ALLOW},
+};
+
+static void test_each_setting(void **state)
+{
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        struct conf *conf = configured(settings[i].policy);
+        struct policy_context context = context_of(conf);
+        void *memory = talloc_new(NULL);
+        const struct verdict *verdict = judged(memory, settings[i].sql, &context);
+        if (verdict->action != settings[i].action)
+            fail_msg("%s: %s", settings[i].name, action_name(verdict->action));
+        talloc_free(memory);
+        conf_unref(conf);
+    }
+}
+
+/* ---- what isn't known may tighten, never loosen ---- */
+
+static void test_unknown_role(void **state)
+{
+    struct conf *conf =
+        configured("policy: {overrides: [{when: {role: deploy}, rules: {volatile-default: allow, drop-table: "
+                   "reject}}]}\n");
+    struct policy_context context = context_of(conf);
+    context.role = "";
+    assert_int_equal(policy_rule(&context, RULE_volatile_default, NULL).action, ACTION_REJECT);
+    assert_int_equal(policy_rule(&context, RULE_drop_table, NULL).action, ACTION_REJECT);
+    context.role = "deploy";
+    assert_int_equal(policy_rule(&context, RULE_volatile_default, NULL).action, ACTION_ALLOW);
+    context.role = "app";
+    assert_int_equal(policy_rule(&context, RULE_drop_table, NULL).action, ACTION_WARN);
+    assert_false(policy_rule(&context, RULE_drop_table, NULL).has_action);
+    conf_unref(conf);
+}
+
+/* ---- table facts ---- */
+
+static const char *const columns[] = {"id", "status"};
+#define TABLE                                                                                                \
+    .exists = true, .relkind = 'r', .relpersistence = 'p', .columns = (const char **)columns, .n_columns = 2
+
+static const struct {
+    const char *name, *sql;
+    struct table_facts table;
+    enum action action;
+    enum answer rewrite, fails;
+} tables[] = {
+    {"large", VOLATILE, {TABLE, .rows = 5e6, .size = 1 << 30}, ACTION_REJECT, ANSWER_YES, ANSWER_NO},
+    {"small", VOLATILE, {TABLE, .rows = 200, .size = 16384}, ACTION_ALLOW, ANSWER_YES, ANSWER_NO},
+    {"few rows, large size",
+     VOLATILE,
+     {TABLE, .rows = 200, .size = 1 << 30},
+     ACTION_REJECT,
+     ANSWER_YES,
+     ANSWER_NO},
+    {"never analyzed", VOLATILE, {TABLE, .rows = -1, .size = 0}, ACTION_REJECT, ANSWER_YES, ANSWER_NO},
+    {"a small parent",
+     VOLATILE,
+     {TABLE, .rows = 0, .size = 0, .children = 3},
+     ACTION_REJECT,
+     ANSWER_YES,
+     ANSWER_NO},
+    {"made here",
+     VOLATILE,
+     {TABLE, .rows = 5e6, .size = 1 << 30, .created_here = true},
+     ACTION_ALLOW,
+     ANSWER_YES,
+     ANSWER_NO},
+    {"made here, its definition",
+     "ALTER TABLE orders ADD COLUMN c json",
+     {TABLE, .rows = 0, .created_here = true},
+     ACTION_WARN,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"temporary",
+     VOLATILE,
+     {.exists = true, .relkind = 'r', .relpersistence = 't', .rows = 5e6, .size = 1 << 30},
+     ACTION_ALLOW,
+     ANSWER_YES,
+     ANSWER_NO},
+    {"small, but it breaks readers",
+     "ALTER TABLE orders DROP COLUMN status",
+     {TABLE, .rows = 1, .size = 8192},
+     ACTION_WARN,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"NOT NULL with rows",
+     "ALTER TABLE orders ADD COLUMN c int NOT NULL",
+     {TABLE, .rows = 200, .size = 8192},
+     ACTION_REJECT,
+     ANSWER_NO,
+     ANSWER_YES},
+    {"NOT NULL without rows",
+     "ALTER TABLE orders ADD COLUMN c int NOT NULL",
+     {TABLE, .rows = 0, .size = 0},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"the column exists",
+     "ALTER TABLE orders ADD COLUMN status uuid DEFAULT gen_random_uuid()",
+     {TABLE, .rows = 5e6, .size = 1 << 30},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_YES},
+    {"the column exists, skipped",
+     "ALTER TABLE orders ADD COLUMN IF NOT EXISTS status uuid DEFAULT gen_random_uuid()",
+     {TABLE, .rows = 5e6, .size = 1 << 30},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"foreign",
+     VOLATILE,
+     {.exists = true, .relkind = 'f', .relpersistence = 'p', .rows = -1},
+     ACTION_REJECT,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"no such table, asked for",
+     "ALTER TABLE IF EXISTS orders ADD COLUMN c int",
+     {.exists = false},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"no such table",
+     "ALTER TABLE orders ADD COLUMN c int",
+     {.exists = false},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_YES},
+    {"unlogged already",
+     "ALTER TABLE orders SET UNLOGGED",
+     {.exists = true, .relkind = 'r', .relpersistence = 'u'},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
+};
+
+static void test_each_table(void **state)
+{
+    struct conf *conf = configured("");
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        struct policy_context context = context_of(conf);
+        context.table = &tables[i].table;
+        void *memory = talloc_new(NULL);
+        const struct verdict *verdict = judged(memory, tables[i].sql, &context);
+        const struct effects *effects = &verdict->effects;
+        if (verdict->action != tables[i].action || effects->rewrite != tables[i].rewrite ||
+            effects->fails != tables[i].fails)
+            fail_msg("%s: %s, rewrite %s, fails %s", tables[i].name, action_name(verdict->action),
+                     answer_name(effects->rewrite), answer_name(effects->fails));
+        assert_true((effects->fails_with != NULL) == (effects->fails == ANSWER_YES));
+        talloc_free(memory);
+    }
+    struct policy_context context = context_of(conf);
+    context.table = &tables[0].table;
+    void *memory = talloc_new(NULL);
+    const struct verdict *verdict = judged(memory, VOLATILE, &context);
+    assert_non_null(strstr(verdict->findings[0].detail, "about 5,000,000 rows: expect some 10 s"));
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
+/* ---- what the catalog answered ---- */
+
+static void test_catalog_answers(void **state)
+{
+    const struct function_answer functions[] = {{{NULL, "my_token", 0}, 0, false},
+                                                {{NULL, "my_other", 0}, 0, true}};
+    const struct type_answer types[] = {{{NULL, "mood", 0}, false, false},
+                                        {{"shop", "positive", 0}, true, false}};
+    const struct catalog_facts catalog = {functions, 2, types, 2};
+    static const struct {
+        const char *sql;
+        enum answer rewrite;
+    } rows[] = {
+        {UNSURE, ANSWER_NO},
+        {"ALTER TABLE orders ADD COLUMN c text DEFAULT my_other()", ANSWER_YES},
+        {"ALTER TABLE orders ADD COLUMN c text DEFAULT my_other(1)", ANSWER_UNKNOWN},
+        {"ALTER TABLE orders ADD COLUMN c mood", ANSWER_NO},
+        {"ALTER TABLE orders ADD COLUMN c shop.positive", ANSWER_YES},
+        {"ALTER TABLE orders ADD COLUMN c positive", ANSWER_UNKNOWN},
+        {"ALTER TABLE orders ADD COLUMN c shop.positive[]", ANSWER_NO},
+    };
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    context.catalog = &catalog;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        void *memory = talloc_new(NULL);
+        if (judged(memory, rows[i].sql, &context)->effects.rewrite != rows[i].rewrite)
+            fail_msg("%s", rows[i].sql);
+        talloc_free(memory);
+    }
+    conf_unref(conf);
+}
+
+/* ---- waivers ---- */
+
+static const struct {
+    const char *name, *role, *comment, *option, *reason; /* reason: in the detail of what was not waived */
+    bool waived;
+} waivers[] = {
+    {"none", "dba", "", NULL, NULL, false},
+    {"by comment", "dba", "/* pgsluice: allow volatile-default, the table is empty */", NULL, NULL, true},
+    {"with a colon", "dba", "/* pgsluice: allow volatile-default: the table is empty */", NULL, NULL, true},
+    {"several rules", "dba", "/* pgsluice: allow drop-table, volatile-default, empty */", NULL, NULL, true},
+    {"by option", "dba", "", "volatile-default: the table is empty", NULL, true},
+    {"another rule by comment, this one by option", "dba", "/* pgsluice: allow drop-table, x */",
+     "volatile-default: y", NULL, true},
+    {"another rule", "dba", "/* pgsluice: allow serial-column, x */", NULL, NULL, false},
+    {"not this role", "app", "/* pgsluice: allow volatile-default, x */", NULL, "role \"app\" may not waive",
+     false},
+    {"a role not known", "", "/* pgsluice: allow volatile-default, x */", NULL, "which role will run this",
+     false},
+    {"without a reason", "dba", "/* pgsluice: allow volatile-default */", NULL, "without a reason", false},
+    {"an empty reason", "dba", "", "volatile-default: ", "without a reason", false},
+    {"no rule", "dba", "", "please", "doesn't begin with a rule's name", false},
+    {"a rule that isn't one", "dba", "", "volatile-defalt: x", "doesn't begin with a rule's name", false},
+    {"a name that goes on", "dba", "", "volatile-default-x: y", "doesn't begin with a rule's name", false},
+};
+
+static void test_each_waiver(void **state)
+{
+    struct conf *conf = configured("policy: {waivers: {roles: [dba], require_reason: true}}\n");
+    for (size_t i = 0; i < sizeof waivers / sizeof *waivers; i++) {
+        struct policy_context context = context_of(conf);
+        void *memory = talloc_new(NULL);
+        context.role = waivers[i].role;
+        context.start_waiver = waivers[i].option;
+        const struct verdict *verdict =
+            judged(memory, talloc_asprintf(memory, "%s %s", waivers[i].comment, VOLATILE), &context);
+        const struct finding *finding = &verdict->findings[0];
+        if (finding->waived != waivers[i].waived ||
+            verdict->action != (waivers[i].waived ? ACTION_ALLOW : ACTION_REJECT))
+            fail_msg("%s: %s", waivers[i].name, action_name(verdict->action));
+        if (waivers[i].reason != NULL && strstr(finding->detail, waivers[i].reason) == NULL)
+            fail_msg("%s: %s", waivers[i].name, finding->detail);
+        assert_true((verdict->waiver != NULL) == waivers[i].waived);
+        assert_int_equal(verdict->would, ACTION_REJECT);
+        talloc_free(memory);
+    }
+    conf_unref(conf);
+}
+
+/* ---- order, place, documentation ---- */
+
+static void test_order_and_place(void **state)
+{
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    const char *sql =
+        "ALTER TABLE orders ADD COLUMN \"Bad\" json, ADD COLUMN b serial, ADD COLUMN c uuid UNIQUE";
+    const struct verdict *verdict = judged(memory, sql, &context);
+    assert_int_equal(verdict->n_findings, 5);
+    for (size_t i = 1; i < verdict->n_findings; i++) {
+        const struct finding *a = &verdict->findings[i - 1], *b = &verdict->findings[i];
+        assert_true(a->action > b->action || (a->action == b->action && a->place <= b->place));
+    }
+    assert_int_equal(verdict->findings[0].rule, RULE_serial_column);
+    assert_string_equal(sql + verdict->findings[0].place, "serial, ADD COLUMN c uuid UNIQUE");
+    assert_int_equal(verdict->findings[1].rule, RULE_inline_unique);
+    assert_string_equal(sql + verdict->findings[1].place, "UNIQUE");
+    const char *block = "DO $$ BEGIN\n ALTER TABLE orders ADD COLUMN b serial; END $$";
+    verdict = judged(memory, block, &context);
+    assert_non_null(strstr(verdict->findings[0].message, "line 2 of the DO block"));
+    assert_in_range(verdict->findings[0].place, 1, strlen(block));
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
+static void test_documentation(void **state)
+{
+    for (int i = 0; i < RULE_COUNT; i++) {
+        const struct rule_doc *doc = rule_doc((enum rule)i);
+        const char *const texts[] = {doc->summary, doc->happens, doc->matters, doc->safe_way, doc->source};
+        for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
+            assert_true(texts[j] != NULL && strlen(texts[j]) > 3);
+    }
+    assert_string_equal(rule_doc(RULE_truncate)->summary, "TRUNCATE removes every row at once");
+}
+
+/* ---- hints ---- */
+
+static const char *const hinted[] = {
+    "ALTER TABLE \"Or'ders\" ADD COLUMN token uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE",
+    "ALTER TABLE shop.orders ADD COLUMN nr serial PRIMARY KEY",
+    "ALTER TABLE shop.orders ADD COLUMN \"N r\" bigint GENERATED BY DEFAULT AS IDENTITY",
+    "ALTER TABLE orders ADD COLUMN a int CHECK (a > 0 AND a <> 7), ADD COLUMN b bigint DEFAULT 1 REFERENCES "
+    "c (id)",
+    "ALTER TABLE orders ADD COLUMN a int NOT NULL",
+    "ALTER TABLE orders ADD COLUMN a text DEFAULT 'it''s \\ so' UNIQUE",
+    "ALTER TABLE orders ADD COLUMN a int GENERATED ALWAYS AS (b * 2) STORED",
+    "ALTER TABLE orders ADD CONSTRAINT k UNIQUE (a, \"B\")",
+    "ALTER TABLE orders ADD PRIMARY KEY (a)",
+    "ALTER TABLE orders ADD CHECK (a IS NOT NULL OR b ~ 'x'), ADD FOREIGN KEY (a, b) REFERENCES c (d, e)",
+    "ALTER TABLE orders ALTER COLUMN a SET NOT NULL",
+    "ALTER TABLE orders ALTER COLUMN a TYPE bigint",
+    "ALTER TABLE orders RENAME TO older",
+};
+
+static size_t judge_hint(const char *hint, const struct policy_context *context)
+{
+    size_t n = 0;
+    void *memory = talloc_new(NULL);
+    for (const char *line = hint; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        size_t length = strcspn(line, "\n");
+        bool sql = strncmp(line, "ALTER ", 6) == 0 || strncmp(line, "CREATE ", 7) == 0 ||
+                   strncmp(line, "UPDATE ", 7) == 0;
+        if (!sql)
+            continue;
+        const char *end = memmem(line, length, ";", 1);
+        assert_non_null(end);
+        struct facts *facts = facts_of(memory, line, (size_t)(end - line), PARSER_TEXT_MAX, true);
+        if (facts->status != FACTS_OK)
+            fail_msg("hint is not SQL: %.*s: %s", (int)length, line, facts->error);
+        const struct verdict *verdict = policy_judge(memory, facts, context);
+        if (verdict->action > ACTION_WARN)
+            fail_msg("hint is refused: %.*s: %s", (int)length, line, verdict->findings[0].message);
+        n++;
+    }
+    talloc_free(memory);
+    return n;
+}
+
+static void test_each_hint(void **state)
+{
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    for (size_t i = 0; i < sizeof hinted / sizeof *hinted; i++) {
+        void *memory = talloc_new(NULL);
+        const struct verdict *verdict = judged(memory, hinted[i], &context);
+        assert_true(verdict->n_findings > 0);
+        if (judge_hint(verdict->findings[0].hint, &context) == 0)
+            fail_msg("%s: no SQL in: %s", hinted[i], verdict->findings[0].hint);
+        for (size_t j = 1; j < verdict->n_findings; j++)
+            judge_hint(verdict->findings[j].hint, &context);
+        talloc_free(memory);
+    }
+    conf_unref(conf);
+}
+
+/* Deep expressions end in "unknown", not on the stack's floor. */
+static void test_deep_expression(void **state)
+{
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    char *sql = talloc_strdup(NULL, "ALTER TABLE orders ADD COLUMN c int DEFAULT 1");
+    for (int i = 0; i < 600; i++)
+        sql = talloc_strdup_append_buffer(sql, "+1");
+    const struct verdict *verdict = judged(sql, sql, &context);
+    assert_true(verdict->effects.rewrite != ANSWER_YES);
+    talloc_free(sql);
+    conf_unref(conf);
+}
+
+/* ---- all of it on one thread with the parser's stack ---- */
+
+static void *run_all(void *argument)
+{
+    int *failed = argument;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_setting),    cmocka_unit_test(test_unknown_role),
+        cmocka_unit_test(test_each_table),      cmocka_unit_test(test_catalog_answers),
+        cmocka_unit_test(test_each_waiver),     cmocka_unit_test(test_order_and_place),
+        cmocka_unit_test(test_documentation),   cmocka_unit_test(test_each_hint),
+        cmocka_unit_test(test_deep_expression),
+    };
+    *failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return NULL;
+}
+
+int main(void)
+{
+    int failed = 1;
+    pthread_t thread;
+    if (parser_thread_create(&thread, run_all, &failed) != 0)
+        return 1;
+    pthread_join(thread, NULL);
+    return failed;
+}
