@@ -28,7 +28,7 @@ enum gate_token { GATE_TOKEN_OPEN, GATE_TOKEN_CLOSE, GATE_TOKEN_QUOTED_NAME, GAT
 void gate_class_token(struct gate *, enum gate_token);
 
 /* A word was read: no prefix of a string, not quoted. */
-void gate_class_word(struct gate *, const char *word, uint32_t length);
+void gate_class_word(struct gate *, const char *text, uint32_t length);
 
 /* The statement being read has to be judged, whatever leads it. */
 static inline void gate_class_judge(struct gate *gate)

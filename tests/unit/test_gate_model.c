@@ -128,6 +128,8 @@ static void keep_token(struct tokens *tokens, struct token token, const char *te
     /* For PostgreSQL a string goes on behind a line comment, for libpg_query 15 it doesn't. */
     if (tokens->commented && *at == '\'' && tokens->n > 0 && is_string(text, &tokens->list[tokens->n - 1]))
         tokens->deviates = true;
+    if (*at == '\v') /* white space from PostgreSQL 16 on, before that a syntax error */
+        tokens->deviates = true;
     tokens->commented = false;
     if (tokens->n == tokens->room) {
         tokens->room = tokens->room ? tokens->room * 2 : 64;
