@@ -148,7 +148,7 @@ struct audit_record *record_transaction(uint64_t decided, const char *txn)
 static bool all_text(const char *text, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        size_t length = utf8_length(text + i, n - i);
+        size_t length = line_utf8(text + i, n - i);
         if (length == 0 || text[i] == '\0')
             return false;
         i += length;

@@ -108,7 +108,7 @@ static void put_sql(struct line *line, const char *sql)
             characters++;
             continue;
         }
-        length = utf8_length(sql, strlen(sql));
+        length = line_utf8(sql, strlen(sql));
         line_plain(line, sql, length ? length : 1);
         sql += length ? length : 1;
         characters++;

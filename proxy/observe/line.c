@@ -82,7 +82,7 @@ void line_printf(struct line *line, const char *format, ...)
     line->length += (size_t)n;
 }
 
-size_t utf8_length(const char *text, size_t left)
+size_t line_utf8(const char *text, size_t left)
 {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
@@ -149,7 +149,7 @@ void line_json(struct line *line, const char *text, size_t n)
         } else if ((unsigned char)text[i] < 0x80) {
             json_character(line, (unsigned char)text[i]);
             length = 1;
-        } else if ((length = utf8_length(text + i, n - i)) != 0) {
+        } else if ((length = line_utf8(text + i, n - i)) != 0) {
             line_put(line, text + i, length);
         } else {
             line_text(line, "\xef\xbf\xbd");
@@ -181,7 +181,7 @@ static bool deceives(uint32_t code)
 void line_plain(struct line *line, const char *text, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        size_t length = utf8_length(text + i, n - i);
+        size_t length = line_utf8(text + i, n - i);
         unsigned char byte = (unsigned char)text[i];
         uint32_t code = length ? code_point(text + i, length) : 0;
         if (length && !deceives(code))

@@ -31,7 +31,7 @@ void line_json(struct line *, const char *text, size_t n);
 void line_plain(struct line *, const char *text, size_t n);
 
 /* Length of the UTF-8 character at `text` (RFC 3629), 0 where there is none. `left` is at least 1. */
-size_t utf8_length(const char *text, size_t left);
+size_t line_utf8(const char *text, size_t left);
 
 /* RFC 3339, UTC: "2026-01-02T03:04:05.678901Z" with 3 or 6 digits behind the point. */
 struct timespec;

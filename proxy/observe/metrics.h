@@ -42,7 +42,12 @@ static inline void metric_sub(struct metrics *metrics, enum metric metric, uint6
     metric_add(metrics, metric, (uint64_t)0 - n);
 }
 
+/* One statement was judged; the judges call this, nobody else. */
+void metrics_judge_time(struct metrics *, uint64_t nanoseconds);
 void metrics_judged(struct metrics *, uint64_t nanoseconds, enum action, const uint8_t *rules, size_t n_rules);
+
+struct audit;
+void metrics_audit(struct audit *); /* whose state is rendered too; NULL: none. It must outlive every rendering */
 
 /* The Prometheus text format (version 0.0.4); malloc'ed, *length without the terminating NUL. */
 char *metrics_render(size_t *length);

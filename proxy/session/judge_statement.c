@@ -1,0 +1,119 @@
+/*
+ * One statement: bytes to UTF-8, to facts, to a verdict.
+ *
+ * What cannot be read is still judged by policy, as the rule `unparseable`: so that rule's action, its
+ * overrides, its waivers and profile observe mean the same whatever the reason. Decided safely:
+ * - Bytes that are not valid in UTF8 are forwarded: every server checks that encoding (pg_any_to_server) and
+ *   refuses them before it looks for a meaning.
+ * - Bytes that iconv cannot read in another encoding count as unparseable: PostgreSQL's own tables may know
+ *   characters that iconv's do not, so the server may well run the statement.
+ * - A fault of our own is a refusal, even where `unparseable` is allowed.
+ */
+#include <string.h>
+#include <strings.h>
+#include <talloc.h>
+#include <time.h>
+
+#include "proxy/session/judge_inside.h"
+
+static uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+bool judge_observes(const struct judge_work *work)
+{
+    return work->conf->policy.profile == PROFILE_OBSERVE;
+}
+
+static bool is_utf8(const char *encoding)
+{
+    return strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "UNICODE") == 0;
+}
+
+/* Facts of a statement that was not given to the parser. */
+static struct facts *no_facts(const void *memory, enum facts_status status, const char *error)
+{
+    struct facts *facts = talloc_zero(memory, struct facts);
+    if (!facts)
+        return NULL;
+    facts->status = status;
+    facts->error = error;
+    facts->error_place = -1;
+    facts->tag = "";
+    facts->object_kind = "";
+    facts->identity = "";
+    facts->object.place = -1;
+    facts->index_table.place = -1;
+    return facts;
+}
+
+static struct facts *read_text(const void *memory, const struct judge_work *work, struct judged *judged)
+{
+    const char *encoding = work->session.client_encoding;
+    size_t length;
+    char *text = text_to_utf8(memory, judged->text, judged->length, encoding, &length);
+    if (text) {
+        judged->text = text;
+        judged->length = length;
+        return facts_of(memory, text, length, work->conf->limits.statement, work->scs);
+    }
+    judged->unread = is_utf8(encoding) ? UNREAD_INVALID : UNREAD_ENCODING;
+    return no_facts(memory, FACTS_SYNTAX,
+                    talloc_asprintf(memory, "it holds bytes that can't be read as %s", encoding));
+}
+
+static struct facts *read_statement(const void *memory, const struct judge_work *work, struct judged *judged)
+{
+    if (work->too_long) {
+        judged->unread = UNREAD_TOO_LONG;
+        return no_facts(memory, FACTS_TOO_LONG, "the message is longer than limits.held_message");
+    }
+    if (work->uncertain) {
+        judged->unread = UNREAD_UNCERTAIN;
+        return no_facts(memory, FACTS_SYNTAX, "how it reads depends on settings that are being changed");
+    }
+    return read_text(memory, work, judged);
+}
+
+static enum refusal_rank rank_of(const struct judge_work *work, const struct judged *judged)
+{
+    if (judge_observes(work))
+        return REFUSAL_NONE;
+    if (judged->fault)
+        return REFUSAL_FAULT;
+    if (judged->unread == UNREAD_INVALID || judged->verdict->action <= ACTION_WARN)
+        return REFUSAL_NONE;
+    if (judged->facts->status == FACTS_OK)
+        return REFUSAL_RULE;
+    return judged->facts->status == FACTS_SYNTAX && judged->unread == UNREAD_NOT ? REFUSAL_SYNTAX
+                                                                                 : REFUSAL_UNREAD;
+}
+
+void judge_statement(const void *memory, const struct judge_work *work,
+                     const struct engine_statement *statement, struct judged *judged)
+{
+    uint64_t start = now();
+    *judged = (struct judged){.statement = statement, .text = statement->text, .length = statement->length};
+    const struct policy_context context = {.conf = work->conf,
+                                           .database = work->session.database,
+                                           .role = work->session.user,
+                                           .application = work->session.application,
+                                           .server_version = work->session.server_version,
+                                           .in_transaction = work->in_transaction,
+                                           .start_waiver = work->session.start_waiver};
+    judged->facts = read_statement(memory, work, judged);
+    if (!judged->facts)
+        judged->fault = "out of memory";
+    else if (judged->facts->status == FACTS_FAULT)
+        judged->fault = judged->facts->error ? judged->facts->error : "the parser failed";
+    if (judged->facts && judged->unread != UNREAD_INVALID)
+        judged->verdict = policy_judge(memory, judged->facts, &context);
+    if (!judged->verdict && judged->unread != UNREAD_INVALID && !judged->fault)
+        judged->fault = "out of memory";
+    judged->rank = rank_of(work, judged);
+    judged->server_reads = judged->rank == REFUSAL_SYNTAX;
+    judged->nanoseconds = now() - start;
+}
