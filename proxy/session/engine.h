@@ -99,6 +99,7 @@ struct engine_judge {
     bool uncertain;                /* the text reads differently under settings that may be in force when the
                                       server gets it: to be refused as unparseable */
     bool too_long;                 /* the message is over held_message: refuse; `statements` holds only heads */
+    const char *encoding;          /* client_encoding for this text */
 };
 
 /* End of a statement that a judgement put on the list (judgement.records). */

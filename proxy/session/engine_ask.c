@@ -1,0 +1,128 @@
+/*
+ * Questions inside the client's session (engine_ask.h). The last entry of a question carries it, so that it
+ * is over when that entry ends.
+ */
+#include "proxy/session/engine_ask.h"
+
+#include <talloc.h>
+
+#include "proxy/session/engine_inside.h"
+
+#define ASK_NAME "pgsluice_question"
+#define ASK_MAX  ((size_t)1 << 20)
+
+struct question {
+    struct engine_question asked;
+    bool failed; /* some of its messages never got an answer */
+};
+
+static bool question_copy(struct question *question, const struct engine_question *from)
+{
+    const char **values = talloc_zero_array(question, const char *, from->n_values + 1U);
+    question->asked = *from;
+    question->asked.sql = talloc_strdup(question, from->sql);
+    question->asked.values = values;
+    if (!values || !question->asked.sql)
+        return false;
+    for (uint16_t i = 0; i < from->n_values; i++) {
+        values[i] = from->values[i] ? talloc_strdup(question, from->values[i]) : NULL;
+        if (from->values[i] && !values[i])
+            return false;
+    }
+    return true;
+}
+
+bool engine_ask(struct engine *engine, const struct engine_question *asked)
+{
+    if (!engine->held || engine->held->answered || engine->question || engine->status == 'E' ||
+        engine->skipping || engine->copy_in || engine->cut)
+        return false;
+    struct question *question = talloc_zero(NULL, struct question);
+    if (!question || !question_copy(question, asked)) {
+        talloc_free(question);
+        return false;
+    }
+    engine->question = question;
+    return true;
+}
+
+/* One message of the question: its entry and its bytes. */
+static struct ledger_entry *ask_entry(struct engine *engine, enum ledger_kind kind, struct question *question)
+{
+    struct ledger_entry *entry = ledger_push(&engine->ledger, kind, LEDGER_SWALLOW);
+    struct extra *extra = entry ? engine_extra(entry) : NULL;
+    if (extra)
+        extra->question = question;
+    return extra ? entry : NULL;
+}
+
+static bool ask_write(struct engine *engine, struct question *question, struct writer *writer)
+{
+    static const enum ledger_kind kinds[] = {LEDGER_PARSE, LEDGER_BIND, LEDGER_EXECUTE, LEDGER_CLOSE,
+                                             LEDGER_CLOSE};
+    const struct engine_question *asked = &question->asked;
+    message_parse_write(writer, ASK_NAME, asked->sql, strlen(asked->sql), NULL, 0);
+    message_bind_write(writer, ASK_NAME, ASK_NAME, asked->values, asked->n_values);
+    message_execute_write(writer, ASK_NAME, 0);
+    message_target_write(writer, CLIENT_CLOSE, 'P', ASK_NAME);
+    message_target_write(writer, CLIENT_CLOSE, 'S', ASK_NAME);
+    message_plain_write(writer, engine->unsynced ? CLIENT_FLUSH : CLIENT_SYNC);
+    size_t n = sizeof kinds / sizeof kinds[0];
+    bool done = writer_ok(writer);
+    for (size_t i = 0; i < n && done; i++)
+        done = ask_entry(engine, kinds[i], question) != NULL;
+    if (done && !engine->unsynced)
+        done = ask_entry(engine, LEDGER_SYNC, question) != NULL;
+    return done;
+}
+
+size_t ask_put(struct engine *engine, const struct sinks *sinks)
+{
+    struct question *question = engine->question;
+    struct writer writer;
+    if (engine->skipping || engine->ledger.count + 8 > LEDGER_MAX) { /* no answer will come */
+        engine->question = NULL;
+        question->failed = true;
+        ask_over(engine, question);
+        return 0;
+    }
+    writer_init(&writer, ASK_MAX);
+    engine->question = NULL;
+    if (!ask_write(engine, question, &writer)) {
+        writer_release(&writer);
+        return engine_out_of_memory(engine, sinks);
+    }
+    sink_put_now(sinks->server, writer.bytes, writer.length);
+    writer_release(&writer);
+    trace_note(engine, "a question of our own goes out");
+    return 0;
+}
+
+void ask_reply(struct engine *engine, struct extra *extra, const struct frame *frame)
+{
+    const struct question *question = extra ? extra->question : NULL;
+    if (question && frame_whole(frame))
+        question->asked.reply(question->asked.argument, frame->type, frame_payload(frame),
+                              frame_payload_length(frame));
+}
+
+void ask_unanswered(struct question *question)
+{
+    if (question)
+        question->failed = true;
+}
+
+/* Every entry of a question ends through here; the last one ends the question. */
+void ask_over(struct engine *engine, struct question *question)
+{
+    for (uint32_t i = 0; i < engine->ledger.count; i++) {
+        const struct extra *extra = ledger_at(&engine->ledger, i)->extra;
+        if (extra && extra->question == question)
+            return;
+    }
+    void (*over)(void *, bool) = question->asked.over;
+    void *argument = question->asked.argument;
+    bool answered = !question->failed;
+    talloc_free(question);
+    over(argument, answered);
+}

@@ -1,0 +1,276 @@
+/*
+ * The client's messages. Most cost a look at their type and an entry in the ledger. Names of statements and
+ * portals are read only while there is one whose text matters.
+ */
+#include "proxy/session/engine_inside.h"
+
+#include <talloc.h>
+
+enum role {
+    ROLE_STRANGE,  /* the server has to say what it thinks of it */
+    ROLE_TEXT,     /* Query, Parse */
+    ROLE_EXTENDED, /* Bind, Describe, Execute, Close */
+    ROLE_FLUSH,
+    ROLE_SYNC,
+    ROLE_FUNCTION,
+    ROLE_DATA,     /* CopyData */
+    ROLE_DATA_END, /* CopyDone, CopyFail */
+    ROLE_END,      /* Terminate */
+    ROLE_COUNT
+};
+
+static const struct {
+    uint8_t role, kind;
+} messages[256] = {
+    [CLIENT_QUERY] = {ROLE_TEXT, LEDGER_QUERY},
+    [CLIENT_PARSE] = {ROLE_TEXT, LEDGER_PARSE},
+    [CLIENT_BIND] = {ROLE_EXTENDED, LEDGER_BIND},
+    [CLIENT_DESCRIBE] = {ROLE_EXTENDED, LEDGER_DESCRIBE},
+    [CLIENT_EXECUTE] = {ROLE_EXTENDED, LEDGER_EXECUTE},
+    [CLIENT_CLOSE] = {ROLE_EXTENDED, LEDGER_CLOSE},
+    [CLIENT_FLUSH] = {ROLE_FLUSH, LEDGER_FLUSH},
+    [CLIENT_SYNC] = {ROLE_SYNC, LEDGER_SYNC},
+    [CLIENT_FUNCTION_CALL] = {ROLE_FUNCTION, LEDGER_FUNCTION},
+    [CLIENT_COPY_DATA] = {ROLE_DATA, 0},
+    [CLIENT_COPY_DONE] = {ROLE_DATA_END, LEDGER_COPY_END},
+    [CLIENT_COPY_FAIL] = {ROLE_DATA_END, LEDGER_COPY_END},
+    [CLIENT_TERMINATE] = {ROLE_END, 0},
+};
+
+struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
+                                  enum ledger_disposition disposition)
+{
+    struct ledger_entry *entry = ledger_push(&engine->ledger, kind, disposition);
+    if (!entry || kind == LEDGER_COPY_END)
+        return entry;
+    bool giver = ledger_gives_ready((uint8_t)kind);
+    engine->unsynced = !giver;
+    if (giver && engine->prepared)
+        prepared_synced(engine->prepared);
+    return entry;
+}
+
+static size_t pass_with_entry(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                              enum ledger_kind kind)
+{
+    if (!client_entry(engine, kind, LEDGER_FORWARD))
+        return engine_out_of_memory(engine, sinks);
+    trace_message(engine, ENGINE_CLIENT, frame, NULL);
+    return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
+}
+
+static size_t pass_alone(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                         const char *decision)
+{
+    trace_message(engine, ENGINE_CLIENT, frame, decision);
+    return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
+}
+
+/* ---- names that matter ------------------------------------------------------------------------------- */
+
+/* Put a change of what a name means behind the entry that is about to be made. */
+static bool name_change(struct engine *engine, bool portal, const struct prepared_name *name,
+                        struct prepared_text *text, enum prepared_change *change)
+{
+    *change = prepared_set(engine->prepared, portal, name, text, engine->ledger.givers_pushed);
+    return *change != PREPARED_FULL;
+}
+
+static size_t pass_with_change(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                               enum ledger_kind kind, enum prepared_change change)
+{
+    struct ledger_entry *entry = client_entry(engine, kind, LEDGER_FORWARD);
+    if (!entry)
+        return engine_out_of_memory(engine, sinks);
+    if (change == PREPARED_CHANGED) {
+        struct extra *extra = engine_extra(entry);
+        if (!extra)
+            return engine_out_of_memory(engine, sinks);
+        extra->change = true;
+    }
+    return pass_alone(engine, frame, sinks, change == PREPARED_CHANGED ? "name followed" : NULL);
+}
+
+static size_t bind_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    size_t there = frame_whole(frame) ? frame->total : frame->have;
+    struct reader reader = reader_of(frame_payload(frame), there - FRAME_HEADER);
+    size_t portal_length;
+    size_t statement_length;
+    const char *portal = reader_string(&reader, &portal_length);
+    const char *statement = reader_string(&reader, &statement_length);
+    if (!statement && !frame_whole(frame) && there < SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES,
+                           frame->total < SMALL_MESSAGE ? frame->total : SMALL_MESSAGE);
+    if (!statement && !frame_whole(frame))
+        return engine_cut(engine, sinks, "08P01",
+                          "pgsluice: the names in a Bind message are longer than 64 kB", NULL,
+                          "names too long to read in a Bind");
+    if (!statement) /* the server will refuse the message */
+        return pass_with_entry(engine, frame, sinks, LEDGER_BIND);
+    struct prepared_name from = prepared_name(statement, statement_length);
+    struct prepared_name to = prepared_name(portal, portal_length);
+    enum prepared_change change;
+    if (!name_change(engine, true, &to, prepared_find(engine->prepared, false, &from), &change))
+        return refuse(engine, frame, sinks, LEDGER_BIND, "too many portals of schema changes are open",
+                      "Close some, or end the transaction.");
+    return pass_with_change(engine, frame, sinks, LEDGER_BIND, change);
+}
+
+static size_t close_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct message_target target;
+    if (!message_target_read(frame_payload(frame), frame_payload_length(frame), &target))
+        return pass_with_entry(engine, frame, sinks, LEDGER_CLOSE);
+    struct prepared_name name = prepared_name(target.name, target.name_length);
+    enum prepared_change change;
+    if (!name_change(engine, target.kind == 'P', &name, NULL, &change))
+        return engine_out_of_memory(engine, sinks);
+    return pass_with_change(engine, frame, sinks, LEDGER_CLOSE, change);
+}
+
+/* The portal's text was judged at Parse: now that it is to be executed it is judged for the record. */
+static size_t judge_execute(struct engine *engine, struct prepared_text *text, const struct sinks *sinks)
+{
+    struct held *held = held_new(engine, JUDGE_EXECUTE);
+    if (held)
+        held->statements = talloc_zero(held, struct engine_statement);
+    if (!held || !held->statements)
+        return engine_out_of_memory(engine, sinks);
+    text->references++;
+    held->text = text;
+    struct engine_statement *statement = held->statements;
+    struct gate gate;
+    gate_init(&gate, text->scs, text_encoding_of(text->encoding));
+    for (size_t at = 0; at < text->length;) {
+        struct gate_statement found;
+        bool is;
+        at += gate_scan(&gate, (const uint8_t *)text->sql + at, text->length - at, &found, &is);
+        if (!is && (at < text->length || !gate_finish(&gate, &found, NULL)))
+            continue;
+        *statement = (struct engine_statement){text->sql + found.start, (size_t)(found.end - found.start),
+                                               found.start, found.class, 0};
+        if (gate_class_judged(found.class))
+            break;
+    }
+    held->judge.sql = text->sql;
+    held->judge.sql_length = text->length;
+    held->judge.n_statements = 1;
+    held->judge.scs = text->scs;
+    held->judge.too_long = text->too_long;
+    held->judge.encoding = text->encoding;
+    return held_tell(engine, held);
+}
+
+static size_t execute_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (engine->held)
+        return held_resolve(engine, frame, sinks);
+    struct message_execute execute;
+    if (!message_execute_read(frame_payload(frame), frame_payload_length(frame), &execute))
+        return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
+    struct prepared_name name = prepared_name(execute.portal, execute.portal_length);
+    struct prepared_text *text = prepared_find(engine->prepared, true, &name);
+    bool failed = engine->status == 'E' && engine_certain(engine);
+    if (text && text->judged && !failed) {
+        engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
+        return judge_execute(engine, text, sinks);
+    }
+    struct word word = {WORD_NONE, 0, {{0}}};
+    if (text && !text->judged && trail_open(engine))
+        word.command = word_of(text->sql, text->length, &word.name);
+    if (word.command == WORD_NONE)
+        return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
+    struct ledger_entry *entry = client_entry(engine, LEDGER_EXECUTE, LEDGER_FORWARD);
+    struct extra *extra = entry ? engine_extra(entry) : NULL;
+    if (!extra || !(extra->words = talloc_memdup(extra, &word, sizeof word)))
+        return engine_out_of_memory(engine, sinks);
+    extra->n_words = 1;
+    return pass_alone(engine, frame, sinks, "transaction command");
+}
+
+static size_t extended_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    enum ledger_kind kind = messages[frame->type].kind;
+    if (!engine->prepared || kind == LEDGER_DESCRIBE)
+        return pass_with_entry(engine, frame, sinks, kind);
+    if (prepared_must_wait(engine->prepared))
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, FRAME_HEADER);
+    if (kind == LEDGER_BIND)
+        return bind_message(engine, frame, sinks);
+    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES, frame->total);
+    if (!frame_whole(frame)) /* only a server before 14 takes such a name */
+        return engine_cut(engine, sinks, "08P01", "pgsluice: the name in a message is longer than 64 kB",
+                          NULL, "name too long to read");
+    return kind == LEDGER_CLOSE ? close_message(engine, frame, sinks) : execute_message(engine, frame, sinks);
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------- */
+
+static size_t sync_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (engine->copy_in) {
+        engine->copy_syncs++;
+        return pass_alone(engine, frame, sinks, "in copy mode: no reply");
+    }
+    engine->skipping = false;
+    return pass_with_entry(engine, frame, sinks, LEDGER_SYNC);
+}
+
+static size_t data_end_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (engine->copy_in || engine->ledger.count == 0) {
+        engine->copy_in = false;
+        return pass_alone(engine, frame, sinks, NULL);
+    }
+    return pass_with_entry(engine, frame, sinks, LEDGER_COPY_END);
+}
+
+static size_t flush_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (frame->total == FRAME_HEADER || engine->copy_in)
+        return pass_alone(engine, frame, sinks, NULL);
+    return pass_with_entry(engine, frame, sinks, LEDGER_FLUSH); /* the server can't read it */
+}
+
+static size_t dispatch(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    switch ((enum role)messages[frame->type].role) {
+    case ROLE_TEXT:
+        return text_message(engine, frame, sinks);
+    case ROLE_EXTENDED:
+        return extended_message(engine, frame, sinks);
+    case ROLE_FLUSH:
+        return flush_message(engine, frame, sinks);
+    case ROLE_SYNC:
+        return sync_message(engine, frame, sinks);
+    case ROLE_FUNCTION:
+        return pass_with_entry(engine, frame, sinks, LEDGER_FUNCTION);
+    case ROLE_DATA_END:
+        return data_end_message(engine, frame, sinks);
+    case ROLE_DATA:
+    case ROLE_END:
+    case ROLE_STRANGE:
+    case ROLE_COUNT:
+        break;
+    }
+    return pass_alone(engine, frame, sinks, NULL);
+}
+
+size_t client_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    size_t taken;
+    if (engine->login)
+        taken = login_client(engine, frame, sinks);
+    else if (engine->skipping && frame->type != CLIENT_SYNC && !engine->held)
+        taken = pass_alone(engine, frame, sinks, "ignored by the server until Sync");
+    else if (ledger_full(&engine->ledger))
+        taken = engine_hold(engine, ENGINE_CLIENT, WAIT_LEDGER, FRAME_HEADER);
+    else
+        taken = dispatch(engine, frame, sinks);
+    engine->counts.client_messages += taken != 0;
+    if (taken)
+        engine->may_hold_said = false;
+    return taken;
+}

@@ -1,0 +1,294 @@
+/*
+ * The server's messages: each is looked up against the entry at the ledger's head, and the entry says whether
+ * it is forwarded, swallowed, or becomes our refusal.
+ *
+ * After an error in the extended query the server skips everything up to the next Sync: so do the entries,
+ * and if there is no Sync among them yet `skipping` says that the client's next messages make none. One doubt
+ * exists: a Sync that was sent while the server might have been in copy mode is ignored there, but answered
+ * if the COPY had failed before. Then more ReadyForQuery come than the ledger expects; they pass, and nothing
+ * is taken for skipped.
+ */
+#include "proxy/session/engine_inside.h"
+
+/* The reply to our substitute, or to our question, or anything at all, isn't one that the server can have
+ * given. */
+static size_t misfit(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (engine->ledger.special == 0)
+        return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+    return engine_cut(engine, sinks, "SL900", "pgsluice: the server's answer does not fit what it was asked",
+                      NULL, "a reply of the server does not fit the ledger");
+}
+
+static void end_head(struct engine *engine)
+{
+    struct ledger_entry *head = ledger_head(&engine->ledger);
+    if (head->extra) {
+        trail_forgotten(engine, head->extra);
+        engine_entry_end(engine, head);
+    }
+    ledger_pop(&engine->ledger);
+}
+
+/* The head never got its answer. */
+static void drop_head(struct engine *engine)
+{
+    struct ledger_entry *head = ledger_head(&engine->ledger);
+    if (head->extra) {
+        trail_forgotten(engine, head->extra);
+        engine_entry_drop(engine, head);
+    }
+    ledger_pop(&engine->ledger);
+}
+
+static void copy_ends(struct engine *engine)
+{
+    engine->copy_in = false;
+    engine->copy_syncs = 0;
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------ */
+
+/* Entries that the server skips: up to the next Sync, which stays. */
+static void drop_skipped(struct engine *engine, bool doubt)
+{
+    struct ledger_entry *head;
+    if (engine->prepared)
+        prepared_undo(engine->prepared);
+    while ((head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC) {
+        trail_failed(engine, head->extra, engine->error);
+        drop_head(engine);
+    }
+    engine->skipping = !head && !doubt;
+}
+
+static void note_error(struct engine *engine, const struct frame *frame, bool *fatal)
+{
+    struct message_error error;
+    bool read =
+        frame_whole(frame) && message_error_read(frame_payload(frame), frame_payload_length(frame), &error);
+    *fatal = read && message_error_fatal(&error);
+    snprintf(engine->error, sizeof engine->error, "%s", read && error.sqlstate ? error.sqlstate : "XX000");
+}
+
+/* An error while nothing was asked, or one that ends the session whatever was asked. */
+static size_t error_aside(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    trail_error(engine);
+    trace_message(engine, ENGINE_SERVER, frame, "forward");
+    return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+}
+
+static size_t error_passes(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                           struct ledger_entry *head)
+{
+    struct extra *extra = head->extra;
+    bool replaced = head->disposition == LEDGER_REPLACE && frame_whole(frame);
+    if (extra && extra->n_notices)
+        reply_notices(engine, extra, sinks->client);
+    if (replaced)
+        reply_error(engine, frame, extra, sinks->client, engine->error);
+    trace_message(engine, ENGINE_SERVER, frame, replaced ? "replace" : "forward");
+    return replaced ? engine_drop(engine, ENGINE_SERVER, frame)
+                    : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+}
+
+static size_t error_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct ledger_entry *head = ledger_head(&engine->ledger);
+    bool replace = head && head->disposition == LEDGER_REPLACE;
+    size_t room = SMALL_MESSAGE + (replace ? (size_t)engine->options.held_message : 0);
+    if (!frame_whole(frame) && frame->total <= room)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    bool fatal;
+    note_error(engine, frame, &fatal);
+    if (!head || fatal)
+        return error_aside(engine, frame, sinks);
+    if (head->disposition == LEDGER_SWALLOW)
+        return engine_cut(engine, sinks, "SL900",
+                          "pgsluice: a question of its own has failed in this session", NULL,
+                          "a catalog question failed");
+    size_t taken = error_passes(engine, frame, sinks, head);
+    bool doubt = head->copying && engine->copy_syncs != 0;
+    trail_error(engine);
+    trail_failed(engine, head->extra, engine->error);
+    head->answered = true;
+    if (head->copying)
+        copy_ends(engine);
+    if (!ledger_gives_ready(head->kind))
+        drop_skipped(engine, doubt);
+    return taken;
+}
+
+/* ---- ReadyForQuery ----------------------------------------------------------------------------------- */
+
+static void note_ready(struct engine *engine, char status)
+{
+    engine->status = status;
+    trail_ready(engine, status);
+    if (!engine->prepared)
+        return;
+    if (status == 'I')
+        prepared_transaction_over(engine->prepared, engine->ledger.givers_pushed - engine->ledger.givers);
+    if (prepared_empty(engine->prepared)) {
+        prepared_free(engine->prepared);
+        engine->prepared = NULL;
+    }
+}
+
+/* Entries that never got an answer, up to the one that this ReadyForQuery ends. */
+static void drop_unanswered(struct engine *engine)
+{
+    struct ledger_entry *head;
+    if (engine->prepared && !ledger_gives_ready(ledger_head(&engine->ledger)->kind))
+        prepared_undo(engine->prepared);
+    while ((head = ledger_head(&engine->ledger)) != NULL && !ledger_gives_ready(head->kind))
+        drop_head(engine);
+}
+
+static size_t ready_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    char status;
+    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    if (!frame_whole(frame) ||
+        !message_ready_read(frame_payload(frame), frame_payload_length(frame), &status))
+        return engine_cut(engine, sinks, "08P01",
+                          "pgsluice: the server sent a ReadyForQuery that can't be read", NULL,
+                          "ReadyForQuery of a wrong length");
+    bool swallow = false;
+    if (engine->login) {
+        engine->login = false;
+        (void)engine_event_add(engine, EVENT_READY);
+    } else if (engine->ledger.count) {
+        drop_unanswered(engine);
+        struct ledger_entry *head = ledger_head(&engine->ledger);
+        if (head && head->kind != LEDGER_SYNC && !head->answered) /* one more than was asked for */
+            return misfit(engine, frame, sinks);
+        swallow = head && head->disposition == LEDGER_SWALLOW;
+        if (swallow)
+            ask_reply(engine, head->extra, frame);
+        else if (head && head->extra)
+            reply_notices(engine, head->extra, sinks->client);
+        if (head)
+            end_head(engine);
+    }
+    note_ready(engine, status);
+    trace_message(engine, ENGINE_SERVER, frame, swallow ? "swallow" : "forward");
+    return swallow ? engine_drop(engine, ENGINE_SERVER, frame)
+                   : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+}
+
+/* ---- other replies ----------------------------------------------------------------------------------- */
+
+static size_t parameter_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    const char *name;
+    const char *value;
+    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    if (frame_whole(frame) &&
+        message_parameter_read(frame_payload(frame), frame_payload_length(frame), &name, &value))
+        login_parameter(engine, name, value);
+    trace_message(engine, ENGINE_SERVER, frame, "forward");
+    return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+}
+
+static void copy_begins(struct engine *engine, struct ledger_entry *head)
+{
+    uint32_t removed;
+    engine->copy_in = !ledger_copy_begins(&engine->ledger, &removed);
+    engine->copy_syncs = removed;
+    head->copying = true;
+}
+
+/* The reply ends a statement, or the entry. */
+static void reply_ends(struct engine *engine, const struct frame *frame, struct ledger_entry *head,
+                       bool whole_entry)
+{
+    const char *tag = "";
+    struct extra *extra = head->extra;
+    if (frame->type == SERVER_COMMAND_COMPLETE && frame_whole(frame) &&
+        !message_command_read(frame_payload(frame), frame_payload_length(frame), &tag))
+        tag = "";
+    if (frame->type == SERVER_COMMAND_COMPLETE || frame->type == SERVER_EMPTY_QUERY)
+        trail_statement(engine, extra, head->statements, tag);
+    head->statements++;
+    head->answered = true;
+    if (head->copying && frame->type == SERVER_COMMAND_COMPLETE) {
+        head->copying = false;
+        copy_ends(engine);
+    }
+    if (!whole_entry)
+        return;
+    if (extra && extra->change && engine->prepared)
+        prepared_settle(engine->prepared);
+    if (extra && head->kind == LEDGER_PARSE)
+        trail_forgotten(engine, extra);
+    end_head(engine);
+}
+
+/* A reply to the head entry, where more than its type counts. */
+static size_t reply_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                            struct ledger_entry *head, enum ledger_effect effect)
+{
+    struct extra *extra = head->extra;
+    bool swallow = head->disposition == LEDGER_SWALLOW;
+    bool tag = frame->type == SERVER_COMMAND_COMPLETE && trail_open(engine);
+    if (head->disposition == LEDGER_REPLACE)
+        return misfit(engine, frame, sinks);
+    if ((tag || swallow) && !frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    if (extra && extra->n_notices && !swallow)
+        reply_notices(engine, extra, sinks->client);
+    if (swallow)
+        ask_reply(engine, extra, frame);
+    trace_message(engine, ENGINE_SERVER, frame, swallow ? "swallow" : "forward");
+    if (effect == LEDGER_COPY)
+        copy_begins(engine, head);
+    else if (effect == LEDGER_COUNT || effect == LEDGER_END)
+        reply_ends(engine, frame, head, effect == LEDGER_END);
+    return swallow ? engine_drop(engine, ENGINE_SERVER, frame)
+                   : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+}
+
+static size_t other_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct ledger_entry *head = ledger_head(&engine->ledger);
+    enum ledger_effect effect = head ? ledger_effect(head->kind, frame->type) : LEDGER_MISFIT;
+    if (effect == LEDGER_MISFIT) {
+        trace_message(engine, ENGINE_SERVER, frame, engine->login ? "forward" : "forward: not asked for");
+        return misfit(engine, frame, sinks);
+    }
+    if (effect == LEDGER_PART && !head->extra && head->disposition == LEDGER_FORWARD && !engine->trace)
+        return engine_pass(engine, ENGINE_SERVER, frame, sinks->client); /* rows */
+    return reply_message(engine, frame, sinks, head, effect);
+}
+
+size_t server_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    size_t taken;
+    switch (frame->type) {
+    case SERVER_READY:
+        taken = ready_message(engine, frame, sinks);
+        break;
+    case SERVER_ERROR:
+        taken = error_message(engine, frame, sinks);
+        break;
+    case SERVER_PARAMETER_STATUS:
+        taken = parameter_message(engine, frame, sinks);
+        break;
+    case SERVER_AUTHENTICATION:
+        taken = login_authentication(engine, frame, sinks);
+        break;
+    case SERVER_NOTICE:
+    case SERVER_NOTIFICATION:
+        trace_message(engine, ENGINE_SERVER, frame, "forward");
+        taken = engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+        break;
+    default:
+        taken = other_message(engine, frame, sinks);
+    }
+    engine->counts.server_messages += taken != 0;
+    return taken;
+}

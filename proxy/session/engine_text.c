@@ -1,0 +1,278 @@
+/*
+ * SQL texts. A text is read by the gate as the server will read it, in place and in one go; where nothing in
+ * it has to be judged the message goes on with no more ado.
+ *
+ * How a text reads depends on standard_conforming_strings and client_encoding. The server reports their
+ * changes no later than with ReadyForQuery, so while a reply is owed (or extended messages were sent without
+ * a Sync) a text that could read differently is read in every way it could: if no reading holds anything to
+ * be judged, it goes on; if all hold the same, it is judged; else it waits until the setting is certain, and
+ * where that can't be awaited (inside a pipeline) the judge is told that it is uncertain.
+ */
+#include "proxy/session/engine_inside.h"
+
+#include <talloc.h>
+
+#define STATEMENTS_MAX 10000U /* to be judged, of one message; more are refused like a message too long */
+
+struct text {
+    const char *sql;
+    size_t length;
+    struct prepared_name name; /* of a Parse */
+};
+
+struct reading {
+    bool scs;
+    enum text_encoding encoding;
+};
+
+struct findings {
+    unsigned statements;
+    bool judged;    /* a statement has to be judged */
+    bool end_first; /* in front of it stands one that can leave a failed transaction */
+    bool words;     /* a transaction command that an audited transaction is followed through */
+    bool doubtful;  /* might read differently under other settings */
+    uint64_t hash;  /* of the places and classes of those to be judged */
+};
+
+static struct text text_of(const struct frame *frame)
+{
+    const char *payload = (const char *)frame_payload(frame);
+    size_t n = frame_payload_length(frame);
+    struct text text = {.sql = payload, .length = n};
+    if (frame->type == CLIENT_PARSE) {
+        const char *nul = n ? memchr(payload, 0, n) : NULL;
+        size_t name = nul ? (size_t)(nul - payload) : n;
+        text.name = prepared_name(payload, name);
+        text.sql = payload + name + (nul ? 1 : 0);
+        text.length = n - name - (nul ? 1 : 0);
+        nul = text.length ? memchr(text.sql, 0, text.length) : NULL;
+        text.length = nul ? (size_t)(nul - text.sql) : text.length;
+    } else if (n && payload[n - 1] == 0) {
+        text.length--;
+    }
+    return text;
+}
+
+/* The next statement of the text, or false. */
+static bool next_statement(struct gate *gate, const struct text *text, struct gate_statement *statement)
+{
+    bool found = false;
+    while (!found && gate->offset < text->length)
+        (void)gate_scan(gate, (const uint8_t *)text->sql + gate->offset, text->length - (size_t)gate->offset,
+                        statement, &found);
+    return found || gate_finish(gate, statement, NULL);
+}
+
+static void scan(const struct text *text, struct reading reading, bool words, struct findings *findings)
+{
+    struct gate gate;
+    struct gate_statement statement;
+    struct prepared_name name;
+    *findings = (struct findings){0};
+    gate_init(&gate, reading.scs, reading.encoding);
+    while (next_statement(&gate, text, &statement)) {
+        findings->statements++;
+        if (gate_class_judged(statement.class)) {
+            findings->judged = true;
+            findings->hash = (findings->hash ^ statement.start ^ statement.end << 32 ^ statement.class) *
+                             0x9e3779b97f4a7c15U;
+        } else if (statement.class == GATE_TRANSACTION_END && !findings->judged) {
+            findings->end_first = true;
+        }
+        if (words && word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &name))
+            findings->words = true;
+    }
+    findings->doubtful = gate.backslash || gate.high;
+}
+
+/* Every way in which the text could be read. */
+static void scan_all(const struct text *text, const struct findings *now, bool *judged, bool *same)
+{
+    *judged = now->judged;
+    *same = true;
+    for (int encoding = TEXT_ASCII_SAFE; encoding <= TEXT_SHIFT_JIS_2004; encoding++) {
+        for (int scs = 0; scs <= 1; scs++) {
+            struct findings other;
+            scan(text, (struct reading){scs != 0, (enum text_encoding)encoding}, false, &other);
+            *judged = *judged || other.judged;
+            *same = *same && other.judged == now->judged && other.hash == now->hash;
+        }
+    }
+}
+
+/* ---- judging ----------------------------------------------------------------------------------------- */
+
+static bool held_add_word(struct held *held, const struct word *word)
+{
+    if (held->n_words == COMMANDS_MAX)
+        return true;
+    if (!held->words)
+        held->words = talloc_array(held, struct word, COMMANDS_MAX);
+    if (!held->words)
+        return false;
+    held->words[held->n_words++] = *word;
+    return true;
+}
+
+static bool held_add(struct held *held, const struct text *text, const struct gate_statement *statement)
+{
+    size_t n = held->judge.n_statements;
+    const char *start = text->sql + statement->start;
+    size_t length = (size_t)(statement->end - statement->start);
+    if (!gate_class_judged(statement->class)) {
+        struct word word = {.index = statement->index};
+        word.command = word_of(start, length, &word.name);
+        return word.command == WORD_NONE || held_add_word(held, &word);
+    }
+    if (n == STATEMENTS_MAX) {
+        held->judge.too_long = true;
+        return true;
+    }
+    if ((n & (n - 1)) == 0) { /* room for 1, 2, 4, … */
+        size_t room = n ? n * 2 : 1;
+        held->statements = talloc_realloc(held, held->statements, struct engine_statement, room);
+        held->indices = talloc_realloc(held, held->indices, unsigned, room);
+        if (!held->statements || !held->indices)
+            return false;
+    }
+    held->statements[n] =
+        (struct engine_statement){start, length, statement->start, statement->class, statement->index};
+    held->indices[n] = statement->index;
+    held->judge.n_statements++;
+    return true;
+}
+
+static size_t judge_text(struct engine *engine, const struct frame *frame, const struct text *text,
+                         bool uncertain, const struct sinks *sinks)
+{
+    struct held *held = held_new(engine, frame->type == CLIENT_PARSE ? JUDGE_PARSE : JUDGE_QUERY);
+    if (!held)
+        return engine_out_of_memory(engine, sinks);
+    struct gate gate;
+    struct gate_statement statement;
+    gate_init(&gate, engine->scs, engine->text_encoding);
+    while (next_statement(&gate, text, &statement)) {
+        if (!held_add(held, text, &statement))
+            return engine_out_of_memory(engine, sinks);
+    }
+    held->judge.sql = text->sql;
+    held->judge.sql_length = text->length;
+    held->judge.uncertain = uncertain;
+    engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
+    return held_tell(engine, held);
+}
+
+/* ---- passing ----------------------------------------------------------------------------------------- */
+
+static bool collect_words(struct engine *engine, const struct text *text, struct extra *extra)
+{
+    struct gate gate;
+    struct gate_statement statement;
+    extra->words = talloc_array(extra, struct word, COMMANDS_MAX);
+    if (!extra->words)
+        return false;
+    gate_init(&gate, engine->scs, engine->text_encoding);
+    while (extra->n_words < COMMANDS_MAX && next_statement(&gate, text, &statement)) {
+        struct word word = {.index = statement.index};
+        word.command =
+            word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &word.name);
+        if (word.command != WORD_NONE)
+            extra->words[extra->n_words++] = word;
+    }
+    return true;
+}
+
+enum prepared_change text_name(struct engine *engine, const struct prepared_name *name, const char *sql,
+                               size_t length, const struct held *held)
+{
+    struct prepared_name word;
+    bool command = !held && trail_open(engine) && word_of(sql, length, &word) != WORD_NONE;
+    if (!held && !command)
+        return engine->prepared ? prepared_set(engine->prepared, false, name, NULL, 0) : PREPARED_NOTHING;
+    if (!engine->prepared)
+        engine->prepared = prepared_new();
+    struct prepared_text *copy = engine->prepared ? prepared_text_new(sql, length) : NULL;
+    if (!copy)
+        return PREPARED_FULL;
+    copy->judged = held != NULL;
+    copy->too_long = held && held->judge.too_long;
+    copy->scs = engine->scs;
+    memcpy(copy->encoding, engine->client_encoding, sizeof copy->encoding);
+    enum prepared_change change = prepared_set(engine->prepared, false, name, copy, 0);
+    if (change == PREPARED_FULL && command)
+        change = prepared_set(engine->prepared, false, name, NULL, 0);
+    prepared_text_release(copy);
+    return change;
+}
+
+size_t text_pass(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                 struct held *held)
+{
+    struct text text = text_of(frame);
+    bool parse = frame->type == CLIENT_PARSE;
+    enum prepared_change change =
+        parse ? text_name(engine, &text.name, text.sql, text.length, held) : PREPARED_NOTHING;
+    if (change == PREPARED_FULL)
+        return refuse(engine, frame, sinks, LEDGER_PARSE,
+                      "too many schema changes are prepared in this session",
+                      "Deallocate some, or send schema changes without preparing them.");
+    struct ledger_entry *entry = client_entry(engine, parse ? LEDGER_PARSE : LEDGER_QUERY, LEDGER_FORWARD);
+    if (!entry)
+        return engine_out_of_memory(engine, sinks);
+    bool words = !parse && !held && trail_open(engine);
+    struct extra *extra = words || held || change == PREPARED_CHANGED ? engine_extra(entry) : NULL;
+    if (extra)
+        extra->change = change == PREPARED_CHANGED;
+    if ((words && (!extra || !collect_words(engine, &text, extra))) ||
+        (held && !extra_of_held(engine, entry, held)) || (change == PREPARED_CHANGED && !extra))
+        return engine_out_of_memory(engine, sinks);
+    trace_message(engine, ENGINE_CLIENT, frame, held ? "judged: forward" : NULL);
+    return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
+}
+
+/* Nothing to follow, nothing to judge: the common case. */
+static size_t text_pass_plain(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    if (!client_entry(engine, frame->type == CLIENT_PARSE ? LEDGER_PARSE : LEDGER_QUERY, LEDGER_FORWARD))
+        return engine_out_of_memory(engine, sinks);
+    trace_message(engine, ENGINE_CLIENT, frame, NULL);
+    return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
+}
+
+static size_t text_whole(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct text text = text_of(frame);
+    struct findings now;
+    bool certain = engine_certain(engine);
+    bool same = true;
+    scan(&text, (struct reading){engine->scs, engine->text_encoding}, trail_open(engine), &now);
+    bool judged = now.judged;
+    if (now.doubtful && !certain)
+        scan_all(&text, &now, &judged, &same);
+    struct ledger_entry *tail = ledger_tail(&engine->ledger);
+    if (!same && tail && ledger_gives_ready(tail->kind) && !engine->copy_in)
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
+    if (judged && !(engine->status == 'E' && certain && !now.end_first))
+        return judge_text(engine, frame, &text, !same, sinks);
+    engine->counts.statements += now.statements;
+    if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
+        return text_pass(engine, frame, sinks, NULL);
+    return text_pass_plain(engine, frame, sinks);
+}
+
+size_t text_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    const struct engine_options *options = &engine->options;
+    if (engine->held)
+        return held_resolve(engine, frame, sinks);
+    if (frame->type == CLIENT_PARSE && engine->prepared && prepared_must_wait(engine->prepared))
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, FRAME_HEADER);
+    if (frame->total > options->held_message)
+        return long_begin(engine, frame, sinks);
+    if (frame_whole(frame))
+        return text_whole(engine, frame, sinks);
+    if (!engine->may_hold_said && options->may_hold && !options->may_hold(options->argument, frame->total))
+        return long_begin(engine, frame, sinks);
+    engine->may_hold_said = true;
+    return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES, frame->total);
+}
