@@ -24,7 +24,7 @@ reset all; reset work_mem; discard all; discard plans; show all; show search_pat
 
 declare c binary insensitive no scroll cursor with hold for select * from t; fetch forward 10 from c; move next in c; close c; close all
 
-copy t (a, b) from stdin with (format csv, header, delimiter ';', quote '"'); copy (select 1) to stdout; copy t to '/tmp/x' binary; copy t from program 'cat' where a > 1
+copy t (a, b) from stdin with (format csv, header, delimiter ';', quote '"'); copy (select 1) to stdout; copy t to '/data/x' binary; copy t from program 'cat' where a > 1
 
 call p(1, 'a;b'); lock table t in access exclusive mode nowait; lock t
 
