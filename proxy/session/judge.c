@@ -77,7 +77,10 @@ struct judge_job *judge_job_new(const struct engine_judge *event, const struct j
 {
     struct judge_job *job = talloc_zero(NULL, struct judge_job);
     struct judge_work *work = job ? talloc_zero(job, struct judge_work) : NULL;
-    if (!work || !copy_session(work, session) || !copy_statements(work, event)) {
+    struct judge_session asker = *session;
+    if (event->encoding && *event->encoding)
+        asker.client_encoding = event->encoding;
+    if (!work || !copy_session(work, &asker) || !copy_statements(work, event)) {
         talloc_free(job);
         return NULL;
     }
