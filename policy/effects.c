@@ -135,6 +135,7 @@ static void nested_effects(struct parts *parts, const struct facts *facts,
 {
     struct policy_context inner = *context;
     inner.table = NULL; /* those are facts of another table */
+    inner.in_transaction = true;
     for (size_t i = 0; i < facts->n_nested; i++) {
         struct parts *one = parts_of(parts, facts->nested[i].facts, &inner);
         add_effects(&parts->total, &one->total);
@@ -204,6 +205,18 @@ static bool table_missing(struct effects *effects, const void *parent, const str
     return true;
 }
 
+/* CONCURRENTLY commits in between, so it refuses to run inside a transaction (or a DO block). */
+static void concurrently_in_transaction(struct effects *effects, const struct facts *facts,
+                                        const struct policy_context *context)
+{
+    bool commits = facts->kind == STATEMENT_CREATE_INDEX || facts->kind == STATEMENT_DROP ||
+                   strcmp(facts->tag == NULL ? "" : facts->tag, "REINDEX") == 0;
+    if (!facts->concurrently || !commits || !context->in_transaction)
+        return;
+    *effects = (struct effects){.fails = ANSWER_YES,
+                                .fails_with = "CONCURRENTLY cannot run inside a transaction block"};
+}
+
 struct parts *parts_of(const void *talloc_parent, const struct facts *facts,
                        const struct policy_context *context)
 {
@@ -214,6 +227,7 @@ struct parts *parts_of(const void *talloc_parent, const struct facts *facts,
     }
     if (!table_missing(&parts->total, parts, facts, context))
         statement_effects(parts, facts, context);
+    concurrently_in_transaction(&parts->total, facts, context);
     return parts;
 }
 

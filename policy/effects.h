@@ -43,6 +43,10 @@ bool table_small(const struct policy_context *);
  */
 bool table_private(const struct policy_context *);
 
+/* Can it have rows of its own? Not views, foreign tables and composite types: they are never read or
+ * rewritten. */
+bool table_stores_rows(const struct facts *, const struct policy_context *);
+
 /* Does the table hold rows? UNKNOWN without table facts. */
 enum answer table_has_rows(const struct policy_context *);
 

@@ -244,8 +244,7 @@ static enum answer scan_beside(enum answer rewrite, enum answer scan, enum answe
     return answer_or(scan, scan_key);
 }
 
-/* What has no rows of its own is never read or rewritten. */
-static bool holds_rows(const struct facts *facts, const struct policy_context *context)
+bool table_stores_rows(const struct facts *facts, const struct policy_context *context)
 {
     if (context->table != NULL && context->table->exists)
         return strchr("vfc", context->table->relkind) == NULL;
@@ -262,7 +261,7 @@ void alter_effects(struct parts *parts, const struct facts *facts, const struct 
         part->alter = &facts->alters[i];
         part->memory = parts;
         judge_part(part, facts, context);
-        if (!holds_rows(facts, context))
+        if (!table_stores_rows(facts, context))
             part->rewrite = part->scan = part->scan_key = part->index_build = ANSWER_NO;
         if (part->lock > total->lock)
             total->lock = part->lock;

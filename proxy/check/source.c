@@ -227,6 +227,27 @@ static void scan_one(struct scan *scan)
 
 /* ---- the whole ---- */
 
+static bool ends_line(const struct source *source, size_t at)
+{
+    char c = source->raw[at];
+    return c == '\n' || (c == '\r' && source->raw[at + 1] != '\n');
+}
+
+static void find_lines(struct source *source)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < source->length; i++)
+        n += ends_line(source, i);
+    source->lines = talloc_zero_size(source, n * sizeof *source->lines);
+    if (source->lines == NULL)
+        return;
+    source->n_lines = 1;
+    for (size_t i = 0; i < source->length; i++) {
+        if (ends_line(source, i))
+            source->lines[source->n_lines++] = i + 1;
+    }
+}
+
 struct source *source_of(const void *talloc_parent, const char *name, const char *text, size_t length)
 {
     struct source *source = talloc_zero(talloc_parent, struct source);
@@ -241,6 +262,11 @@ struct source *source_of(const void *talloc_parent, const char *name, const char
     source->raw[length] = '\0';
     memcpy(source->sql, source->raw, length + 1);
     source->length = length;
+    find_lines(source);
+    if (source->lines == NULL) {
+        talloc_free(source);
+        return NULL;
+    }
     struct scan scan = {.sql = source->sql, .length = length};
     if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         blank(&scan, 0, 3);
@@ -251,7 +277,7 @@ struct source *source_of(const void *talloc_parent, const char *name, const char
 
 struct source *source_read(const void *talloc_parent, const char *name, FILE *file)
 {
-    size_t length = 0, room = 64 * 1024;
+    size_t length = 0, room = (size_t)64 << 10;
     char *text = malloc(room);
     while (text != NULL) {
         length += fread(text + length, 1, room - length, file);
@@ -277,22 +303,27 @@ struct source *source_read(const void *talloc_parent, const char *name, FILE *fi
     return source;
 }
 
-static bool ends_line(const struct source *source, size_t at)
+/* The line, from 0, that holds an offset: the last one that starts at or before it. */
+static size_t line_of(const struct source *source, size_t offset)
 {
-    char c = source->raw[at];
-    return c == '\n' || (c == '\r' && source->raw[at + 1] != '\n');
+    size_t low = 0, high = source->n_lines;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (source->lines[middle] <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 void source_position(const struct source *source, size_t offset, unsigned *line, unsigned *column)
 {
-    *line = *column = 1;
-    for (size_t i = 0; i < offset && i < source->length; i++) {
-        if (ends_line(source, i)) {
-            ++*line;
-            *column = 1;
-        } else if (((unsigned char)source->raw[i] & 0xc0) != 0x80)
-            ++*column;
-    }
+    size_t number = line_of(source, offset), end = offset < source->length ? offset : source->length;
+    *line = (unsigned)number + 1;
+    *column = 1;
+    for (size_t i = source->lines[number]; i < end; i++)
+        *column += ((unsigned char)source->raw[i] & 0xc0) != 0x80;
 }
 
 void source_line(const struct source *source, size_t offset, const char **text, size_t *length)

@@ -14,6 +14,8 @@ struct source {
     char *raw;        /* the file; NUL behind it */
     char *sql;        /* the same length: byte order mark, psql commands and COPY data are spaces */
     size_t length;
+    size_t *lines; /* where each line starts */
+    size_t n_lines;
 };
 
 /* Read all of a stream. NULL: it can't be read or is larger than SOURCE_MAX; errno says why (EFBIG). */

@@ -111,6 +111,9 @@ static const struct {
      ACTION_REJECT},
     {"can't be read", "", "ALTER TABLE orders FROBNICATE", ACTION_REJECT},
     {"can't be read, allowed", "policy: {unparseable: warn}\n", "ALTER TABLE orders FROBNICATE", ACTION_WARN},
+    {"a temporary table by its schema", "", "ALTER TABLE pg_temp.orders ADD COLUMN c serial", ACTION_ALLOW},
+    {"a foreign table", "", "ALTER FOREIGN TABLE orders ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+     ACTION_ALLOW},
     {"a body is not run", "", "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'TRUNCATE orders'",
      ACTION_ALLOW},
 };
@@ -226,7 +229,7 @@ static const struct {
     {"foreign",
      VOLATILE,
      {.exists = true, .relkind = 'f', .relpersistence = 'p', .rows = -1},
-     ACTION_REJECT,
+     ACTION_ALLOW,
      ANSWER_NO,
      ANSWER_NO},
     {"no such table, asked for",
@@ -271,6 +274,25 @@ static void test_each_table(void **state)
     const struct verdict *verdict = judged(memory, VOLATILE, &context);
     assert_non_null(strstr(verdict->findings[0].detail, "about 5,000,000 rows: expect some 10 s"));
     talloc_free(memory);
+    conf_unref(conf);
+}
+
+/* ---- CONCURRENTLY ---- */
+
+static void test_concurrently(void **state)
+{
+    static const char *const rows[] = {"CREATE INDEX CONCURRENTLY i ON orders (id)",
+                                       "DROP INDEX CONCURRENTLY i", "REINDEX TABLE CONCURRENTLY orders"};
+    struct conf *conf = configured("");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct policy_context context = context_of(conf);
+        void *memory = talloc_new(NULL);
+        assert_int_equal(judged(memory, rows[i], &context)->effects.fails, ANSWER_NO);
+        assert_int_equal(judged(memory, rows[i], &context)->effects.lock, LOCK_SHARE_UPDATE_EXCLUSIVE);
+        context.in_transaction = true;
+        assert_int_equal(judged(memory, rows[i], &context)->effects.fails, ANSWER_YES);
+        talloc_free(memory);
+    }
     conf_unref(conf);
 }
 
@@ -476,9 +498,9 @@ static void *run_all(void *argument)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_setting),    cmocka_unit_test(test_unknown_role),
         cmocka_unit_test(test_each_table),      cmocka_unit_test(test_catalog_answers),
-        cmocka_unit_test(test_each_waiver),     cmocka_unit_test(test_order_and_place),
-        cmocka_unit_test(test_documentation),   cmocka_unit_test(test_each_hint),
-        cmocka_unit_test(test_deep_expression),
+        cmocka_unit_test(test_concurrently),    cmocka_unit_test(test_each_waiver),
+        cmocka_unit_test(test_order_and_place), cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_each_hint),       cmocka_unit_test(test_deep_expression),
     };
     *failed = cmocka_run_group_tests(tests, NULL, NULL);
     return NULL;
