@@ -66,8 +66,8 @@ size_t listen_places(const char *address, uint16_t port, struct listen_place pla
     if (address[0] == '/') {
         if (place_unix(address, port, &places[0]))
             return 1;
-        snprintf(error, size, "listen: %s/.s.PGSQL.%u: the path of a Unix socket has at most %zu bytes",
-                 address, (unsigned)port, sizeof((struct sockaddr_un *)0)->sun_path - 1);
+        snprintf(error, size, "listen: the path of a Unix socket has at most %zu bytes: %s/.s.PGSQL.%u",
+                 sizeof((struct sockaddr_un *)0)->sun_path - 1, address, (unsigned)port);
         return 0;
     }
     if (place_numeric(address, port, &places[0]))

@@ -153,25 +153,40 @@ static const char *role_text(enum host_role role)
     return texts[role];
 }
 
+/* What there is to be said in the log, once the mutex is let go: stderr may be a pipe that nobody empties. */
+struct role_news {
+    enum host_role role;
+    char text[400]; /* "" : nothing */
+};
+
 /* The mutex is held. */
-static void set_role(struct upstream *upstream, unsigned host, enum host_role role, const char *why)
+static void set_role(struct upstream *upstream, unsigned host, enum host_role role, const char *why,
+                     struct role_news *news)
 {
     struct host_state *state = &upstream->hosts[host];
     state->since = upstream_clock();
     if (state->role == role)
         return;
     const struct conf_host *conf = &upstream->conf->upstream.hosts[host];
-    log_write(role == HOST_DOWN ? LOG_WARNING : LOG_INFO, "upstream %s:%u is %s%s%s", conf->host,
-              (unsigned)conf->port, role_text(role), why && *why ? ": " : "", why ? why : "");
+    news->role = role;
+    snprintf(news->text, sizeof news->text, "upstream %s:%u is %s%s%.200s", conf->host, (unsigned)conf->port,
+             role_text(role), *why ? ": " : "", why);
     state->role = role;
     upstream_publish(upstream);
 }
 
+static void tell(const struct role_news *news)
+{
+    if (news->text[0])
+        log_write(news->role == HOST_DOWN ? LOG_WARNING : LOG_INFO, "%s", news->text);
+}
+
 void upstream_saw(struct upstream *upstream, unsigned host, enum host_role role)
 {
+    struct role_news news = {.text = ""};
     pthread_mutex_lock(&upstream->mutex);
     if (host < upstream->conf->upstream.n_hosts) {
-        set_role(upstream, host, role, NULL);
+        set_role(upstream, host, role, "", &news);
         /* It may have moved to another address. */
         if (role == HOST_DOWN && upstream->hosts[host].by_name && !upstream->resolve_now) {
             upstream->resolve_now = true;
@@ -179,19 +194,22 @@ void upstream_saw(struct upstream *upstream, unsigned host, enum host_role role)
         }
     }
     pthread_mutex_unlock(&upstream->mutex);
+    tell(&news);
 }
 
 void upstream_report(struct upstream *upstream, unsigned generation, unsigned host, enum host_role role,
                      const char *why)
 {
+    struct role_news news = {.text = ""};
     pthread_mutex_lock(&upstream->mutex);
     bool known = generation == upstream->generation;
     /* "It answers, but doesn't tell" only lifts a host that was down; what sessions saw stays. */
     if (known && role == HOST_UNKNOWN && upstream->hosts[host].role != HOST_DOWN)
         known = false;
     if (known)
-        set_role(upstream, host, role, why);
+        set_role(upstream, host, role, why, &news);
     pthread_mutex_unlock(&upstream->mutex);
+    tell(&news);
 }
 
 const char *upstream_monitor_conninfo(const struct conf *conf)

@@ -98,20 +98,11 @@ static bool same_addresses(const struct host_addresses *a, const struct host_add
 }
 
 /* One host's answer; the mutex is held. True: something changed. */
-static bool take_answer(struct upstream *upstream, size_t i, int failed, struct host_addresses *found,
-                        char *error, size_t size)
+static bool take_answer(struct host_state *state, int failed, struct host_addresses *found)
 {
-    struct host_state *state = &upstream->hosts[i];
-    const char *name = upstream->conf->upstream.hosts[i].host;
-    if (failed) {
-        snprintf(error, size, "upstream %s: %s", name, gai_strerror(failed));
-        if (!state->failed)
-            log_warning("upstream %s: the name can't be looked up: %s%s", name, gai_strerror(failed),
-                        state->addresses.n ? "; its last addresses stay" : "");
-        state->failed = true;
-        return false;
-    }
-    state->failed = false;
+    state->failed = failed != 0;
+    if (failed)
+        return false; /* the last addresses stay */
     if (same_addresses(&state->addresses, found)) {
         host_addresses_free(found);
         return false;
@@ -121,27 +112,39 @@ static bool take_answer(struct upstream *upstream, size_t i, int failed, struct 
     return true;
 }
 
+/* Looks up one host; the mutex is let go meanwhile. True: something changed. */
+static bool resolve_one(struct upstream *upstream, const struct conf_host *host, size_t i, char *error,
+                        size_t size)
+{
+    unsigned generation = upstream->generation;
+    struct host_addresses found = {0};
+    bool failed_before = upstream->hosts[i].failed;
+    upstream->resolving = true;
+    pthread_mutex_unlock(&upstream->mutex);
+    int failed = host_resolve(host, &found);
+    if (failed) {
+        snprintf(error, size, "upstream %s: %s", host->host, gai_strerror(failed));
+        if (!failed_before)
+            log_warning("upstream %s: the name can't be looked up: %s", host->host, gai_strerror(failed));
+    }
+    pthread_mutex_lock(&upstream->mutex);
+    upstream->resolving = false;
+    if (upstream->generation == generation)
+        return take_answer(&upstream->hosts[i], failed, &found);
+    host_addresses_free(&found);
+    return false;
+}
+
 size_t upstream_resolve_all(struct upstream *upstream, char *error, size_t size)
 {
     struct conf *conf = conf_ref(upstream->conf);
     unsigned generation = upstream->generation;
     bool changed = false;
     upstream->resolve_now = false;
-    for (size_t i = 0; i < conf->upstream.n_hosts && upstream->generation == generation; i++) {
-        struct host_addresses found = {0};
-        if (upstream->stopping || (!upstream->hosts[i].by_name && upstream->hosts[i].addresses.n))
-            continue;
-        upstream->resolving = true;
-        pthread_mutex_unlock(&upstream->mutex);
-        int failed = host_resolve(&conf->upstream.hosts[i], &found);
-        pthread_mutex_lock(&upstream->mutex);
-        upstream->resolving = false;
-        if (upstream->generation == generation)
-            changed |= take_answer(upstream, i, failed, &found, error, size);
-        else
-            host_addresses_free(&found);
-    }
-    if (changed)
+    for (size_t i = 0; i < conf->upstream.n_hosts && upstream->generation == generation; i++)
+        if (!upstream->stopping && (upstream->hosts[i].by_name || !upstream->hosts[i].addresses.n))
+            changed |= resolve_one(upstream, &conf->upstream.hosts[i], i, error, size);
+    if (changed && upstream->generation == generation)
         upstream_publish(upstream);
     upstream->resolved = upstream_clock();
     size_t usable = 0;

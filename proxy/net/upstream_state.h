@@ -59,11 +59,11 @@ bool host_is_by_name(const char *host);
 /* 0, or getaddrinfo's error code; blocks for names. */
 int host_resolve(const struct conf_host *, struct host_addresses *);
 void host_addresses_free(struct host_addresses *);
-void *upstream_resolver(void *upstream);
+void *upstream_resolver(void *argument);
 /* Looks up all hosts and publishes; the mutex is held, and let go meanwhile. How many have an address. */
 size_t upstream_resolve_all(struct upstream *, char *error, size_t size);
 
 /* upstream_monitor.c */
-void *upstream_monitor(void *upstream);
+void *upstream_monitor(void *argument);
 
 #endif
