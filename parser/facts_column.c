@@ -70,7 +70,7 @@ static bool was_virtual(const struct reader *r, int from, int to)
     return low < source->n_made_virtual && source->made_virtual[low] < to;
 }
 
-void constraint_read(struct reader *r, json_t *in, struct constraint *constraint)
+static void read_constraint(struct reader *r, json_t *in, struct constraint *constraint)
 {
     *constraint = (struct constraint){.kind = kind_of(in)};
     constraint->name = reader_copy(r, tree_text(in, "conname"));
@@ -90,6 +90,11 @@ void constraint_read(struct reader *r, json_t *in, struct constraint *constraint
         exclusion_columns(r, tree_list(in, "exclusions"), constraint);
     if (constraint->kind == CONSTRAINT_ATTRIBUTE)
         attribute_read(in, constraint);
+}
+
+void constraint_read(struct reader *r, json_t *in, struct constraint *constraint)
+{
+    read_constraint(r, in, constraint);
     reader_clause(r, tree_number(in, "location", -1), &constraint->place, &constraint->end);
 }
 
@@ -117,8 +122,9 @@ static int *clause_starts(struct reader *r, json_t *in, size_t *n)
     return starts;
 }
 
-/* End the clause that starts at `from` in front of the column's next one, if there is one. */
-static void cut_clause(const struct reader *r, int from, const int *starts, size_t n, struct constraint *c)
+/* A clause ends in front of the column's next one, or with the column. */
+static void span_clause(const struct reader *r, int from, const int *starts, size_t n, int column_end,
+                        struct constraint *constraint)
 {
     size_t low = 0, high = n;
     while (low < high) {
@@ -129,9 +135,9 @@ static void cut_clause(const struct reader *r, int from, const int *starts, size
             high = middle;
     }
     int limit = low < n ? starts[low] : (int)r->source->length + 1;
-    if (low < n && c->end >= 0)
-        c->end = reader_end(r, tokens_at(&r->source->tokens, starts[low]));
-    c->generated_virtual = c->kind == CONSTRAINT_GENERATED && was_virtual(r, from, limit);
+    constraint->place = reader_place(r, from);
+    constraint->end = low < n ? reader_end(r, tokens_at(&r->source->tokens, limit)) : column_end;
+    constraint->generated_virtual = constraint->kind == CONSTRAINT_GENERATED && was_virtual(r, from, limit);
 }
 
 static void written_length(struct reader *r, int location, struct column_definition *column)
@@ -160,8 +166,8 @@ void column_read(struct reader *r, json_t *in, struct column_definition *column)
     for (size_t i = 0; i < column->n_constraints; i++) {
         json_t *constraint = tree_child(json_array_get(constraints, i), "Constraint");
         int from = tree_number(constraint, "location", -1);
-        constraint_read(r, constraint, &column->constraints[i]);
-        cut_clause(r, from, starts, n, &column->constraints[i]);
+        read_constraint(r, constraint, &column->constraints[i]);
+        span_clause(r, from, starts, n, column->end, &column->constraints[i]);
     }
     talloc_free(starts);
 }

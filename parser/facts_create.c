@@ -217,7 +217,7 @@ void facts_define(struct reader *r, json_t *in)
     facts_object_kind(r, type);
     facts->object = name_of_list(r, tree_list(in, "defnames"));
     facts->if_not_exists = tree_true(in, "if_not_exists");
-    facts_identity(r, type && !strcmp(type, "OBJECT_OPERATOR") ? reader_copy(r, facts->object.name)
+    facts_identity(r, type && !strcmp(type, "OBJECT_OPERATOR") ? operator_identity(r, &facts->object)
                                                                : identity_of(r, &facts->object));
 }
 

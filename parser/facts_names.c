@@ -154,6 +154,8 @@ static const char *type_text(struct reader *r, const struct type_name *type, con
             before = sql_types[i].before;
             behind = sql_types[i].behind;
         }
+    if (!system && strcmp(type->name, "char") == 0)
+        before = "\"char\""; /* the one-byte type, which only quotes tell from character(1) */
     if (system && strcmp(type->name, "interval") == 0)
         modifiers = ""; /* a mask of fields, nothing the author wrote */
     if (text && type->schema && !system)

@@ -112,7 +112,7 @@ static char *text_of(struct reader *r, char *text)
 
 char *identity_of(struct reader *r, const struct name *name)
 {
-    return name->name ? text_of(r, quote_name(r->facts, name)) : NULL;
+    return name->name && !r->names_only ? text_of(r, quote_name(r->facts, name)) : NULL;
 }
 
 static bool is_one_of(const char *type, const char *const *types)
@@ -190,12 +190,21 @@ static char *list_read(struct reader *r, const char *type, json_t *items, struct
     return part_of(r, object, on, column ? "." : " ON ");
 }
 
+/* An operator's signs are not quoted. */
+char *operator_identity(struct reader *r, const struct name *name)
+{
+    char *schema = name->schema ? text_of(r, quote_identifier(r->facts, name->schema)) : NULL;
+    return text_of(r, talloc_asprintf(r->facts, "%s%s%s", schema ? schema : "", schema ? "." : "",
+                                      name->name ? name->name : ""));
+}
+
 /* f(integer, text); without parentheses where the author wrote none. */
 static char *routine_read(struct reader *r, json_t *in, struct name *object)
 {
     *object = name_of_list(r, tree_list(in, "objname"));
-    bool sign = object->name && !strpbrk(object->name, "abcdefghijklmnopqrstuvwxyz_") && *object->name;
-    char *text = sign ? text_of(r, talloc_strdup(r->facts, object->name)) : identity_of(r, object);
+    char *text = strpbrk(object->name ? object->name : "a", "abcdefghijklmnopqrstuvwxyz_")
+                     ? identity_of(r, object)
+                     : operator_identity(r, object);
     if (!text || tree_true(in, "args_unspecified"))
         return text;
     json_t *args = tree_list(in, "objargs"), *arg;
@@ -237,7 +246,9 @@ char *object_read(struct reader *r, const char *type, json_t *node, struct name 
         object->name = text_of(r, talloc_asprintf(r->facts, "%d", tree_number(in, "ival", 0)));
     else if (strcmp(kind, "Float") == 0)
         *object = name_of_text(r, tree_text(in, "fval"));
-    return identity_of(r, object);
+    bool number = strcmp(kind, "Integer") == 0 || strcmp(kind, "Float") == 0;
+    bool word = strcmp(kind, "RoleSpec") == 0 && !tree_text(in, "rolename");
+    return number || word ? reader_copy(r, object->name) : identity_of(r, object);
 }
 
 /* ---- the objects of a statement ----------------------------------------------------------------------- */
@@ -251,7 +262,7 @@ void facts_identity(struct reader *r, char *text)
 void facts_on_relation(struct reader *r, const json_t *range)
 {
     r->facts->object = name_of_range(r, range);
-    r->facts->only = range && !tree_true(range, "inh");
+    r->facts->only = range && !tree_true(range, "inh") && strcmp(r->facts->object_kind, "TYPE") != 0;
     r->facts->temporary = tree_is(range, "relpersistence", "t");
     r->facts->unlogged = tree_is(range, "relpersistence", "u");
     facts_identity(r, identity_of(r, &r->facts->object));
@@ -283,11 +294,13 @@ void facts_objects(struct reader *r, const char *type, json_t *list)
     struct joined all = {0};
     for (size_t i = 0; i < facts->n_objects; i++) {
         struct name on;
+        r->names_only = all.full;
         char *one = object_read(r, type, json_array_get(list, i), &facts->objects[i], &on);
         if (i == 0)
             facts->index_table = on;
         join(r, &all, one);
     }
+    r->names_only = false;
     if (facts->n_objects > 0)
         facts->object = facts->objects[0];
     facts_identity(r, all.text);
@@ -301,12 +314,16 @@ void facts_named_object(struct reader *r, const char *type, json_t *statement)
     static const char *const on_table[] = {"OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY", NULL};
     if (relation && is_one_of(type, on_table)) {
         facts->index_table = name_of_range(r, relation);
-        facts->object = object ? name_of_list(r, NULL) : name_of_text(r, part);
+        facts->object = name_of_text(r, part);
         if (object)
-            facts->object = name_of_text(r, tree_string(object));
+            facts->object = name_of_list(r, tree_list(tree_child(object, "List"), "items"));
         facts_identity(r, part_of(r, &facts->object, &facts->index_table, " ON "));
     } else if (relation) {
         facts_on_relation(r, relation);
+    } else if (object && part) { /* RENAME CONSTRAINT of a domain */
+        facts->index_table = name_of_list(r, tree_list(tree_child(object, "List"), "items"));
+        facts->object = name_of_text(r, part);
+        facts_identity(r, part_of(r, &facts->object, &facts->index_table, " ON "));
     } else if (object) {
         facts_identity(r, object_read(r, type, object, &facts->object, &facts->index_table));
     } else {

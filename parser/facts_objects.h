@@ -15,7 +15,8 @@ const char *facts_alter_tag(struct reader *, const char *object_type);
 char *facts_tag(struct reader *, const char *verb, const char *object_type);
 
 char *identity_of(struct reader *, const struct name *); /* NULL for no name */
-void facts_identity(struct reader *, char *text);        /* NULL leaves it as it is */
+char *operator_identity(struct reader *, const struct name *);
+void facts_identity(struct reader *, char *text); /* NULL leaves it as it is */
 
 /* The statement is on this RangeVar: object, only, temporary, unlogged. */
 void facts_on_relation(struct reader *, const json_t *range_var);

@@ -152,7 +152,7 @@ static void read_type(struct reader *r, json_t *tree)
 
 static void read_routine(struct reader *r, json_t *tree)
 {
-    json_t *node = json_pack("{s:O}", "ObjectWithArgs", tree);
+    json_t *node = tree ? json_pack("{s:O}", "ObjectWithArgs", tree) : NULL;
     if (!node) {
         r->failed = true;
         return;
@@ -160,6 +160,13 @@ static void read_routine(struct reader *r, json_t *tree)
     struct name on;
     facts_identity(r, object_read(r, NULL, node, &r->facts->object, &on));
     json_decref(node);
+}
+
+/* A cast is named by both of its types. */
+static void read_cast_target(struct reader *r, json_t *tree)
+{
+    struct type_name type = type_read(r, tree);
+    facts_identity(r, talloc_asprintf(r->facts, "(%s AS %s)", r->facts->identity, type.text));
 }
 
 /* ALTER, COMMENT ON …: the type of the object stands in a member. */
@@ -186,9 +193,13 @@ static void read_object(struct reader *r, const struct row *row, json_t *in)
         break;
     case FORM_TEXT:
         facts->object = name_of_text(r, tree_text(in, row->member));
+        if (!facts->object.name && tree_child(in, "authrole")) /* CREATE SCHEMA AUTHORIZATION role */
+            facts->object.name = role_of(r, tree_child(in, "authrole"));
         break;
     case FORM_TYPE:
         read_type(r, tree_child(in, row->member));
+        if (tree_child(in, "targettype"))
+            read_cast_target(r, tree_child(in, "targettype"));
         return;
     case FORM_ROUTINE:
         read_routine(r, tree_child(in, row->member));

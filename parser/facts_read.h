@@ -25,7 +25,8 @@ struct reader {
     unsigned level; /* 0: the client's own statement; 1: inside a body of that; … */
     struct budget *budget;
     bool scs;
-    bool failed; /* out of memory */
+    bool names_only; /* identities are not wanted any more: the list of them is long enough */
+    bool failed;     /* out of memory */
 };
 
 /* facts_of() for a text found at some level inside another. */

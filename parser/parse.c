@@ -47,6 +47,8 @@ static void parser_error(const void *parent, const struct source *source, const 
     const char *message = from->message ? from->message : "the parser gives no reason";
     if (strstr(message, "out of memory") || strstr(message, "memory alloc"))
         error->status = FACTS_FAULT;
+    if (strstr(message, "memory exhausted")) /* bison's words for a stack of more than 10,000 symbols */
+        error->status = FACTS_TOO_DEEP;
     error->message = talloc_strdup(parent, message);
     if (from->cursorpos > 0)
         error->place = byte_offset(source->text, from->cursorpos);
@@ -72,7 +74,9 @@ static json_t *read_tree(const char *text, struct parse_error *error)
 
 json_t *parse_tree(const void *parent, const struct source *source, struct parse_error *error)
 {
-    *error = (struct parse_error){FACTS_OK, NULL, -1};
+    *error = (struct parse_error){source->refused ? FACTS_SYNTAX : FACTS_OK, source->refused, -1};
+    if (source->refused)
+        return NULL;
     PgQueryParseResult result = pg_query_parse(source->text);
     json_t *tree = NULL;
     if (result.error)

@@ -41,6 +41,7 @@ struct edit {
 struct source {
     char *text; /* NUL-terminated */
     size_t length;
+    const char *refused; /* why this text is not given to libpg_query, or NULL */
     struct edit *edits;
     size_t n_edits;
     int *made_virtual; /* where STORED stands in the copy and the author wrote VIRTUAL or nothing */

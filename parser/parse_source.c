@@ -11,6 +11,9 @@
 #include <string.h>
 #include <talloc.h>
 
+/* Steps of the scanner in excess of the text's length: some 50 ms. */
+enum { STRAIN_MAX = 32 << 20 };
+
 /* Places in the copy where the same text is to be put in, in rising order. */
 struct insertions {
     int *at;
@@ -93,19 +96,50 @@ static bool apply(struct source *source, struct insertions *insertions, const ch
     return true;
 }
 
-/* ---- standard_conforming_strings = off --------------------------------------------------------------- */
+/* ---- strings, and what the scanner is slow at
+ * --------------------------------------------------------------- */
 
 static bool word_byte(unsigned char c)
 {
     return isalnum(c) || c == '_' || c == '$' || c >= 0x80;
 }
 
-static size_t skip_block_comment(const char *text, size_t length, size_t i)
+static bool operator_byte(char c)
+{
+    return c && strchr("~!@#^&|`?+-*/%<>=", c) != NULL;
+}
+
+/*
+ * What libpg_query's scanner (PostgreSQL's scan.l) reads in more than linear time: wherever an operator or
+ * the opening of a comment stands it takes in all operator signs that follow, and then gives most of them
+ * back.
+ */
+struct strain {
+    size_t spent;
+    bool too_much;
+};
+
+static void strain_add(struct strain *strain, const char *text, size_t length, size_t i, size_t times)
+{
+    size_t end = i;
+    while (end < length && operator_byte(text[end]))
+        end++;
+    strain->spent += (end - i) * times;
+    if (strain->spent > STRAIN_MAX)
+        strain->too_much = true;
+}
+
+static size_t skip_block_comment(const char *text, size_t length, size_t i, struct strain *strain)
 {
     int depth = 1;
-    for (i += 2; i < length && depth > 0;) {
-        if (!strncmp(text + i, "/*", 2) || !strncmp(text + i, "*/", 2)) {
-            depth += text[i] == '/' ? 1 : -1;
+    strain_add(strain, text, length, i, 1);
+    for (i += 2; i < length && depth > 0 && !strain->too_much;) {
+        if (!strncmp(text + i, "/*", 2)) {
+            strain_add(strain, text, length, i, 1);
+            depth++;
+            i += 2;
+        } else if (!strncmp(text + i, "*/", 2)) {
+            depth--;
             i += 2;
         } else {
             i++;
@@ -187,10 +221,12 @@ static bool is_prefix(const char *text, size_t start, size_t end)
 }
 
 /* One literal, its quote at i; `prefix` points at the letter in front of it or is NULL. */
-static bool escape_string(struct source *source, size_t *i, char *prefix, struct insertions *insertions)
+static bool skim_string(struct source *source, size_t *i, char *prefix, bool scs,
+                        struct insertions *insertions)
 {
     size_t start = *i;
-    if (prefix && !strchr("eEnN", *prefix)) {
+    const char *escaped = scs ? "eE" : "eEnN";
+    if (prefix ? !strchr(escaped, *prefix) : scs) {
         *i = skip_quoted(source->text, source->length, start, '\'');
         return true;
     }
@@ -204,26 +240,44 @@ static bool escape_string(struct source *source, size_t *i, char *prefix, struct
     return true;
 }
 
-static bool escape_plain_strings(struct source *source)
+/* Behind an operator, which ends where a comment starts. */
+static size_t skip_operator(const char *text, size_t length, size_t i, struct strain *strain)
+{
+    size_t start = i;
+    while (i < length && operator_byte(text[i]) && strncmp(text + i, "--", 2) != 0 &&
+           strncmp(text + i, "/*", 2) != 0)
+        i++;
+    if (i > start)
+        strain_add(strain, text, length, start, i - start);
+    return i;
+}
+
+/* One pass over the text as the session reads it: notes the strings to be escaped, and sees to it that the
+ * scanner won't take too long. */
+static bool skim(struct source *source, bool scs)
 {
     struct insertions insertions = {0};
+    struct strain strain = {0};
     char *text = source->text;
     size_t length = source->length, word = 0;
     bool in_word = false;
-    for (size_t i = 0; i < length;) {
+    for (size_t i = 0; i < length && !strain.too_much;) {
         bool was_word = in_word;
+        size_t sign = skip_operator(text, length, i, &strain);
         in_word = false;
-        if (!strncmp(text + i, "--", 2))
+        if (sign > i) {
+            i = sign;
+        } else if (!strncmp(text + i, "--", 2)) {
             i = skip_line(text, length, i);
-        else if (!strncmp(text + i, "/*", 2))
-            i = skip_block_comment(text, length, i);
-        else if (text[i] == '"')
+        } else if (!strncmp(text + i, "/*", 2)) {
+            i = skip_block_comment(text, length, i, &strain);
+        } else if (text[i] == '"') {
             i = skip_quoted(text, length, i, '"');
-        else if (text[i] == '$' && !was_word)
+        } else if (text[i] == '$' && !was_word) {
             i = skip_dollar(text, length, i);
-        else if (text[i] == '\'') {
+        } else if (text[i] == '\'') {
             char *prefix = was_word && is_prefix(text, word, i) ? text + word : NULL;
-            if (!escape_string(source, &i, prefix, &insertions))
+            if (!skim_string(source, &i, prefix, scs, &insertions))
                 return false;
         } else {
             in_word = word_byte((unsigned char)text[i]);
@@ -232,6 +286,8 @@ static bool escape_plain_strings(struct source *source)
             i++;
         }
     }
+    if (strain.too_much)
+        source->refused = "too long a run of operator signs";
     bool ok = insertions.n == 0 || apply(source, &insertions, " E");
     talloc_free(insertions.at);
     return ok;
@@ -313,7 +369,7 @@ bool source_stored_for_virtual(struct source *source)
 
 bool source_scan(struct source *source)
 {
-    return tokens_read(source, source->text, &source->tokens);
+    return !source->refused && tokens_read(source, source->text, &source->tokens);
 }
 
 struct source *source_new(const void *parent, const char *text, size_t length, bool scs)
@@ -326,7 +382,7 @@ struct source *source_new(const void *parent, const char *text, size_t length, b
         return NULL;
     }
     source->length = length;
-    if (!scs && memchr(text, '\\', length) && !escape_plain_strings(source)) {
+    if (!skim(source, scs)) {
         talloc_free(source);
         return NULL;
     }
