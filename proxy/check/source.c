@@ -256,6 +256,7 @@ struct source *source_of(const void *talloc_parent, const char *name, const char
     source->sql = talloc_size(source, length + 1);
     if (source->raw == NULL || source->sql == NULL) {
         talloc_free(source);
+        errno = ENOMEM;
         return NULL;
     }
     memcpy(source->raw, text, length);
@@ -265,6 +266,7 @@ struct source *source_of(const void *talloc_parent, const char *name, const char
     find_lines(source);
     if (source->lines == NULL) {
         talloc_free(source);
+        errno = ENOMEM;
         return NULL;
     }
     struct scan scan = {.sql = source->sql, .length = length};

@@ -18,8 +18,8 @@ struct source {
     size_t n_lines;
 };
 
-/* Read all of a stream. NULL: it can't be read or is larger than SOURCE_MAX; errno says why (EFBIG). */
-#define SOURCE_MAX ((size_t)256 << 20)
+/* Read all of a stream. NULL: it can't be read or is larger than SOURCE_MAX; errno says why (EFBIG, ENOMEM). */
+#define SOURCE_MAX ((size_t)128 << 20)
 struct source *source_read(const void *talloc_parent, const char *name, FILE *);
 
 /* The same from memory, which is copied. */
