@@ -43,12 +43,18 @@ static int byte_offset(const char *text, int characters)
 static void parser_error(const void *parent, const struct source *source, const PgQueryError *from,
                          struct parse_error *error)
 {
-    error->status = FACTS_SYNTAX;
+    /* How a message starts; behind that it may hold the author's own words. */
+    static const struct {
+        const char *words;
+        enum facts_status status;
+    } starts[] = {{"out of memory", FACTS_FAULT},
+                  {"invalid memory alloc request size", FACTS_FAULT},
+                  {"memory exhausted", FACTS_TOO_DEEP}}; /* bison: more than 10,000 symbols on its stack */
     const char *message = from->message ? from->message : "the parser gives no reason";
-    if (strstr(message, "out of memory") || strstr(message, "memory alloc"))
-        error->status = FACTS_FAULT;
-    if (strstr(message, "memory exhausted")) /* bison's words for a stack of more than 10,000 symbols */
-        error->status = FACTS_TOO_DEEP;
+    error->status = FACTS_SYNTAX;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (strncmp(message, starts[i].words, strlen(starts[i].words)) == 0)
+            error->status = starts[i].status;
     error->message = talloc_strdup(parent, message);
     if (from->cursorpos > 0)
         error->place = byte_offset(source->text, from->cursorpos);
