@@ -39,7 +39,7 @@ static const char *reason(const struct judged *judged)
         return judged->fault;
     if (judged->unread == UNREAD_INVALID)
         return "its bytes are not valid UTF-8: left to the server, which refuses them";
-    return judged->facts->status == FACTS_OK ? NULL : judged->facts->error;
+    return judged->facts && judged->facts->status != FACTS_OK ? judged->facts->error : NULL;
 }
 
 uint64_t judge_record(const struct judge_work *work, const struct judged *judged, struct audit *audit)

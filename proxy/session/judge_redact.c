@@ -39,7 +39,9 @@ static size_t run_of_quotes(const char *at, const char *end)
 static const char *quoted_end(const char *at, const char *end)
 {
     size_t n = run_of_quotes(at, end);
-    size_t level = n & (~n + 1);
+    size_t level = n & (~n + 1); /* the greatest power of two in it */
+    if (level == 0)
+        return at;
     if (level > 1 && (at + n == end || !part_of_word(at[n])))
         return at + n; /* an empty string */
     for (at += level; at < end; at++) {
