@@ -252,7 +252,7 @@ static void test_scratch(void **state)
     struct loop *loop = loop_new();
     size_t size = 0;
     uint8_t *scratch = loop_scratch(loop, &size);
-    assert_true(size >= 64 * 1024);
+    assert_true(size >= 65536);
     scratch[0] = scratch[size - 1] = 1;
     loop_free(loop);
     loop_free(NULL);

@@ -273,7 +273,7 @@ struct straw {
     int listening;
     uint16_t port;
     _Atomic enum mood mood;
-    atomic_bool stop;
+    atomic_bool stop, hang_up; /* hang_up: once, at the next question */
     atomic_int logins, questions;
 };
 
@@ -319,7 +319,8 @@ static void straw_serve(struct straw *straw, int fd)
             continue;
         ssize_t got = recv(fd, bytes, sizeof bytes, 0);
         enum mood mood = straw->mood;
-        if (got <= 0 || mood == STRAW_HANGS_UP || bytes[0] == 'X')
+        if (got <= 0 || mood == STRAW_HANGS_UP || bytes[0] == 'X' ||
+            (in && atomic_exchange(&straw->hang_up, false)))
             return;
         if (mood == STRAW_SILENT)
             continue;
@@ -446,6 +447,28 @@ static void test_monitor_and_trouble(void **state)
         straw_stop(&straws[i]);
 }
 
+/* A connection that was kept may be cut by anything between here and there: no reason to call the host down.
+ */
+static void test_monitor_loses_a_connection(void **state)
+{
+    (void)state;
+    struct straw straws[3];
+    for (int i = 0; i < 3; i++)
+        straw_start(&straws[i], STRAW_PRIMARY);
+    struct upstream *upstream = start_monitored(straws, "any");
+    while (straws[0].questions < 1)
+        usleep(1000);
+    straws[0].hang_up = true;
+    for (int i = 0; straws[0].logins < 2 || straws[0].questions < 3; i++) {
+        assert_true(i < 10000);
+        assert_order(upstream, "0 1 2");
+        usleep(1000);
+    }
+    upstream_stop(upstream);
+    for (int i = 0; i < 3; i++)
+        straw_stop(&straws[i]);
+}
+
 static void test_monitor_is_reloaded(void **state)
 {
     (void)state;
@@ -482,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_monitor_follows_the_primary),
         cmocka_unit_test(test_monitor_and_trouble),
+        cmocka_unit_test(test_monitor_loses_a_connection),
         cmocka_unit_test(test_monitor_is_reloaded),
     };
     log_configure(LOG_ERROR, LOG_TEXT);
