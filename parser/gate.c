@@ -295,6 +295,7 @@ bool gate_finish(struct gate *gate, struct gate_statement *statement, bool *unte
     if (gate->class == GATE_EMPTY)
         return false;
     *statement = (struct gate_statement){gate->start, gate->last, gate->class, gate->index};
+    gate->class = GATE_EMPTY; /* none is open any more: said once, also to who asks again */
     return true;
 }
 

@@ -30,10 +30,6 @@ static enum go refuse(struct session *session)
     struct startup *startup = &session->login->startup;
     metric_add(&session->room->metrics, METRIC_refused_connections_total, 1);
     log_debug("session %llu from %s: start-up refused", (unsigned long long)session->number, session->peer);
-    if (startup->refusal_length == 0) {
-        session_end(session);
-        return GO_WAIT;
-    }
     stream_write(&session->client.stream, startup->refusal, startup->refusal_length);
     session_close_client(session);
     return GO_WAIT;
