@@ -13,13 +13,19 @@
 #include "proxy/observe/audit.h"
 #include "proxy/observe/line.h"
 
+static const char usage_text[] =
+    "usage: pgsluice audit verify FILE...\n"
+    "       pgsluice audit show [--since TIME] [--user NAME] [--verdict VERDICT] [--json] FILE...\n"
+    "\n"
+    "verify  checks that each record follows from the one before; 1 if not\n"
+    "show    one row a decision, with how the statement and its transaction ended\n"
+    "\n"
+    "Several files are given in the order of their rotation, oldest first.\n"
+    "TIME: 2026-01-31, 2026-01-31T17:00 (UTC), or how long ago: 90min, 2h, 7d\n";
+
 static int usage(void)
 {
-    fprintf(stderr,
-            "usage: pgsluice audit verify FILE...\n"
-            "       pgsluice audit show [--since TIME] [--user NAME] [--verdict VERDICT] [--json] FILE...\n"
-            "Several files are given in the order of their rotation, oldest first.\n"
-            "TIME: 2026-01-31, 2026-01-31T17:00 (UTC), or how long ago: 90min, 2h, 7d\n");
+    fputs(usage_text, stderr);
     return 2;
 }
 
@@ -92,6 +98,12 @@ static int show(int argc, char **argv)
 
 int cmd_audit(int argc, char **argv)
 {
+    for (int i = 1; i < argc && i <= 2; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage_text, stdout);
+            return 0;
+        }
+    }
     if (argc >= 3 && strcmp(argv[1], "verify") == 0 && argv[2][0] != '-')
         return audit_verify(argc - 2, argv + 2);
     if (argc >= 3 && strcmp(argv[1], "show") == 0)

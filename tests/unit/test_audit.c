@@ -3,8 +3,10 @@
  */
 #include "audit_help.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -327,6 +329,60 @@ static void test_start_while_full(void **state)
     free(still);
 }
 
+/* ---- a disk that fails or does not answer ----------------------------------------------------------- */
+
+static _Atomic int failing, sleeping; /* syncs that fail; seconds that the next one takes */
+
+int __wrap_fdatasync(int fd);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
+{
+    if (sleeping)
+        sleep((unsigned)atomic_exchange(&sleeping, 0));
+    if (failing) {
+        failing--;
+        errno = EIO;
+        return -1;
+    }
+    return __real_fdatasync(fd);
+}
+
+/* The kernel may have dropped what it could not sync: it is written again, over the same place. */
+static void test_failed_sync(void **state)
+{
+    struct audit *audit = open_log(path_of("sync"));
+    assert_true(audit_wait(audit, decide(audit, "ALTER TABLE before")));
+    failing = 1;
+    uint64_t number = decide(audit, "ALTER TABLE during");
+    assert_false(audit_wait(audit, number));
+    /* as if the pages had been dropped */
+    int fd = open(path_of("sync"), O_WRONLY);
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(pwrite(fd, "\0\0\0\0", 4, status.st_size - 4), 4);
+    close(fd);
+    assert_true(until_working(audit, true));
+    assert_true(audit_wait(audit, number));
+    audit_close(audit);
+    json_t *all = whole_log(path_of("sync"));
+    assert_int_equal(json_array_size(all), 3);
+    assert_string_equal(text_at(all, 1, "sql"), "ALTER TABLE during");
+    assert_string_equal(text_at(all, 2, "record"), "outage");
+    json_decref(all);
+}
+
+static void test_disk_that_does_not_answer(void **state)
+{
+    struct audit *audit = open_log(path_of("slow"));
+    sleeping = 12;
+    double start = now();
+    assert_false(audit_wait(audit, decide(audit, "ALTER TABLE slow")));
+    assert_in_range((uint64_t)(now() - start), 9, 11);
+    assert_int_equal(decide(audit, "ALTER TABLE next"), 0); /* and nobody else waits that long */
+    assert_true(until_working(audit, true));
+    audit_close(audit);
+}
+
 /* ---- rotation --------------------------------------------------------------------------------------- */
 
 static void test_rotation(void **state)
@@ -434,6 +490,8 @@ int main(void)
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_stop_while_full),
         cmocka_unit_test(test_start_while_full),
+        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_disk_that_does_not_answer),
         cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_reopen_refuses_another_chain),
         cmocka_unit_test(test_deleted_file_is_replaced),

@@ -203,6 +203,9 @@ static void test_show(void **state)
 static void test_usage(void **state)
 {
     assert_int_equal(RUN("audit"), 2);
+    assert_int_equal(RUN("audit", "--help"), 0);
+    says("usage: pgsluice audit verify");
+    assert_int_equal(RUN("audit", "show", "--help"), 0);
     assert_int_equal(RUN("audit", "verify"), 2);
     assert_int_equal(RUN("audit", "prove", "x"), 2);
     assert_int_equal(RUN("audit", "show"), 2);
