@@ -47,7 +47,7 @@ struct name name_of_range(struct reader *, const json_t *range_var);
 struct name name_of_list(struct reader *, json_t *strings); /* [schema,] name as String nodes */
 struct name name_of_text(struct reader *, const char *text);
 const char **names_of_list(struct reader *, json_t *strings, size_t *n);
-struct type_name type_read(struct reader *, json_t *type);
+struct type_name type_read(struct reader *, json_t *tree);
 char *role_of(struct reader *, const json_t *role_spec); /* the name, or CURRENT_USER and the like */
 
 /* ---- facts_expr.c, facts_column.c, facts_alter.c ------------------------------------------------------ */

@@ -83,8 +83,7 @@ static bool apply(struct source *source, struct insertions *insertions, const ch
         to += at - from;
         from = at;
         insertions->at[i] = (int)to;
-        memcpy(text + to, insert, length);
-        to += length;
+        to = (size_t)(stpcpy(text + to, insert) - text);
     }
     memcpy(text + to, source->text + from, source->length - from + 1);
     talloc_free(source->text);
@@ -295,26 +294,32 @@ static bool skim(struct source *source, bool scs)
 
 /* ---- virtual generated columns ----------------------------------------------------------------------- */
 
-/* i: the word AS; the index of the parenthesis that closes the expression behind it, or 0. */
-static size_t expression_end(const struct source *source, size_t i)
+/* The parenthesis that closes the one at token i, or n. */
+static size_t closing(const struct tokens *tokens, size_t i)
 {
-    const struct tokens *tokens = &source->tokens;
-    if (!token_is(source->text, tokens, i, "as") || !token_is(source->text, tokens, i + 1, "("))
-        return 0;
-    for (size_t close = i + 2; close < tokens->n; close++)
-        if (tokens->items[close].depth == tokens->items[i + 1].depth)
-            return close;
-    return 0;
+    size_t close = i + 1;
+    while (close < tokens->n && tokens->items[close].depth != tokens->items[i].depth)
+        close++;
+    return close;
 }
 
-/* Where a column is generated and not stored; the word VIRTUAL, where it stands, is overwritten. */
-static bool note_virtual(struct source *source, size_t i, struct insertions *missing)
+/*
+ * The column that is generated with token i, if it is not stored: the word VIRTUAL is overwritten where it
+ * stands, else the place is noted. *next is the token to go on with, behind the expression: what is inside of
+ * it is no clause. false: out of memory, or a parenthesis that is never closed.
+ */
+static bool note_virtual(struct source *source, size_t i, struct insertions *missing, size_t *next)
 {
     struct tokens *tokens = &source->tokens;
-    if (!token_is(source->text, tokens, i, "generated") || !token_is(source->text, tokens, i + 1, "always"))
+    *next = i + 1;
+    if (!token_is(source->text, tokens, i, "generated") || !token_is(source->text, tokens, i + 1, "always") ||
+        !token_is(source->text, tokens, i + 2, "as") || !token_is(source->text, tokens, i + 3, "("))
         return true;
-    size_t close = expression_end(source, i + 2);
-    if (!close || token_is(source->text, tokens, close + 1, "stored"))
+    size_t close = closing(tokens, i + 3);
+    if (close == tokens->n)
+        return false;
+    *next = close + 1;
+    if (token_is(source->text, tokens, close + 1, "stored"))
         return true;
     if (!token_is(source->text, tokens, close + 1, "virtual"))
         return note(source, missing, (size_t)tokens->items[close].end);
@@ -332,16 +337,17 @@ static bool join_virtual(struct source *source, struct insertions *missing)
 {
     struct insertions all = {0};
     size_t overwritten = 0, n_missing = missing->n;
-    int shift = 0, *before = talloc_memdup(source, missing->at, n_missing * sizeof(int));
+    size_t shift = 0;
+    int *before = talloc_memdup(source, missing->at, n_missing * sizeof(int));
     bool ok = before && apply(source, missing, " STORED");
     for (size_t i = 0; ok && i < n_missing; i++) {
         while (overwritten < source->n_made_virtual && source->made_virtual[overwritten] < before[i])
-            ok = ok && note(source, &all, (size_t)(source->made_virtual[overwritten++] + shift));
+            ok = ok && note(source, &all, (size_t)source->made_virtual[overwritten++] + shift);
         ok = ok && note(source, &all, (size_t)missing->at[i] + 1);
-        shift += (int)strlen(" STORED");
+        shift += strlen(" STORED");
     }
     while (ok && overwritten < source->n_made_virtual)
-        ok = note(source, &all, (size_t)(source->made_virtual[overwritten++] + shift));
+        ok = note(source, &all, (size_t)source->made_virtual[overwritten++] + shift);
     talloc_free(before);
     talloc_free(source->made_virtual);
     source->made_virtual = all.at;
@@ -353,8 +359,8 @@ bool source_stored_for_virtual(struct source *source)
 {
     struct insertions missing = {0};
     bool ok = true;
-    for (size_t i = 0; ok && i + 3 < source->tokens.n; i++)
-        ok = note_virtual(source, i, &missing);
+    for (size_t i = 0; ok && i + 3 < source->tokens.n;)
+        ok = note_virtual(source, i, &missing, &i);
     if (ok && missing.n > 0)
         ok = join_virtual(source, &missing);
     talloc_free(missing.at);

@@ -53,7 +53,7 @@ static const char *const encodings[][2] = {{"LATIN1", "ISO-8859-1"},
                                            {"JOHAB", "JOHAB"}};
 
 /* Bytes of the UTF-8 character at `at`, 0 if it is none. */
-static size_t utf8_length(const unsigned char *at, size_t left)
+static size_t character_length(const unsigned char *at, size_t left)
 {
     size_t n = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
     if (n == 0 || n > left)
@@ -72,7 +72,7 @@ size_t text_valid_utf8(const char *text, size_t length)
 {
     size_t i = 0;
     while (i < length) {
-        size_t n = utf8_length((const unsigned char *)text + i, length - i);
+        size_t n = character_length((const unsigned char *)text + i, length - i);
         if (n == 0)
             break;
         i += n;
@@ -143,16 +143,17 @@ static const char *iconv_name(const char *encoding)
     return NULL;
 }
 
-char *text_to_utf8(const void *parent, const char *text, size_t length, const char *encoding, size_t *out)
+char *text_to_utf8(const void *talloc_parent, const char *text, size_t length, const char *encoding,
+                   size_t *utf8_length)
 {
     bool valid = text_valid_utf8(text, length) == length;
     if (strcasecmp(encoding, "SQL_ASCII") == 0 && !valid)
-        return from_ascii(parent, text, length, out);
+        return from_ascii(talloc_parent, text, length, utf8_length);
     if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
         strcasecmp(encoding, "UNICODE") == 0)
-        return valid ? copy(parent, text, length, out) : NULL;
+        return valid ? copy(talloc_parent, text, length, utf8_length) : NULL;
     const char *name = iconv_name(encoding);
-    return name ? convert(parent, text, length, name, out) : NULL;
+    return name ? convert(talloc_parent, text, length, name, utf8_length) : NULL;
 }
 
 /* One character at a time, so that the one that fails is known. Without a conversion only ASCII is kept. `to`
@@ -161,7 +162,7 @@ static void substitute(iconv_t conversion, const char *utf8, char *to)
 {
     const char *end = utf8 + strlen(utf8);
     while (utf8 < end) {
-        size_t n = utf8_length((const unsigned char *)utf8, (size_t)(end - utf8));
+        size_t n = character_length((const unsigned char *)utf8, (size_t)(end - utf8));
         char character[4], *from = character;
         size_t left = n ? n : 1, room = 4;
         memcpy(character, utf8, left);
@@ -176,12 +177,12 @@ static void substitute(iconv_t conversion, const char *utf8, char *to)
     *to = '\0';
 }
 
-char *text_from_utf8(const void *parent, const char *utf8, const char *encoding)
+char *text_from_utf8(const void *talloc_parent, const char *utf8, const char *encoding)
 {
     if (strcasecmp(encoding, "UTF8") == 0 || strcasecmp(encoding, "SQL_ASCII") == 0 ||
         strcasecmp(encoding, "UNICODE") == 0)
-        return talloc_strdup(parent, utf8);
-    char *result = talloc_array(parent, char, 4 * strlen(utf8) + 1);
+        return talloc_strdup(talloc_parent, utf8);
+    char *result = talloc_array(talloc_parent, char, 4 * strlen(utf8) + 1);
     if (!result)
         return NULL;
     const char *name = iconv_name(encoding);

@@ -223,7 +223,7 @@ static void test_ordinary_depth_is_read(void **state)
 {
     for (size_t i = 0; i < 3; i++) {
         struct run run = {.scs = true};
-        run.text = fill(&texts[i], strlen(texts[i].head) + 2 * ORDINARY_DEPTH, &run.length);
+        run.text = fill(&texts[i], strlen(texts[i].head) + (size_t)2 * ORDINARY_DEPTH, &run.length);
         run_text(&run);
         free((void *)(uintptr_t)run.text);
         assert_int_equal(run.status, FACTS_OK);
