@@ -13,8 +13,8 @@ from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, close, copy_data, co
 
 @pytest.fixture
 def pair(server, proxy_factory, database):
-    """One direct connection and one through the proxy, each with a table of its own schema."""
-    proxy = proxy_factory(server)
+    """One direct connection and one through the proxy, whose policy has nothing to say."""
+    proxy = proxy_factory(server, "policy: {profile: observe}\n")
     server.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT n, 'v' || n FROM generate_series(1, 50) n;"
                "CREATE TABLE d (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)", database)
     return (lambda: Connection(server.port, database=database)), (lambda: Connection(proxy.port, database=database))

@@ -83,7 +83,7 @@ class Connection:
                 if kind == "K":
                     self.key = body
                 elif kind == "S":
-                    name, value = body.rstrip(b"\0").split(b"\0", 1) if body.count(b"\0") > 1 else (body, b"")
+                    name, value = body.split(b"\0")[:2]
                     self.parameters[name.decode()] = value.decode()
                 elif kind == "E":
                     raise RuntimeError(fields(body))
@@ -148,6 +148,17 @@ def error_of(messages):
     return None
 
 
+def without_table_oids(body):
+    """A RowDescription whose columns name no table: temporary tables differ from session to session."""
+    count, = struct.unpack("!H", body[:2])
+    at, kept = 2, body[:2]
+    for _ in range(count):
+        end = body.index(b"\0", at) + 1
+        kept += body[at:end] + b"\0\0\0\0" + body[end + 4:end + 18]
+        at = end + 18
+    return kept
+
+
 def plain(messages, forget=""):
     """A trace to compare: kinds and bodies, with what differs between any two sessions left out. ErrorResponses
     lose the source's place (F L R) and the fields named in `forget`."""
@@ -158,6 +169,8 @@ def plain(messages, forget=""):
             trace.append((kind, tuple(sorted(kept.items()))))
         elif kind == "K":
             trace.append((kind, len(body)))
+        elif kind == "T":
+            trace.append((kind, without_table_oids(body)))
         else:
             trace.append((kind, body))
     return trace
