@@ -220,6 +220,7 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
     struct judge_work *work = job->work;
     size_t asked = work->n_statements;
     bool on_record = true;
+    judge_widen(work);
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
     for (size_t i = 0; i < work->n_statements; i++)

@@ -67,6 +67,9 @@ struct judged {
 /* judge.c: the whole job; `audit` and `metrics` may be NULL. */
 void judge_run(struct judge_job *, struct audit *, struct metrics *);
 
+/* judge_widen.c: a statement gets the comments around it, where a waiver may stand. */
+void judge_widen(struct judge_work *);
+
 /* judge_statement.c: everything hangs below `memory`. */
 void judge_statement(const void *memory, const struct judge_work *, const struct engine_statement *,
                      struct judged *);

@@ -44,24 +44,24 @@ static struct conf *conf_of(const char *more)
     return conf;
 }
 
-/* Statements end at ';' here: the gate does that in the engine, and has its own tests. */
-static size_t split(const char *sql, size_t n, struct engine_statement *statements)
+/* As the engine does it: those that the gate says are to be judged. */
+static size_t split(const char *sql, size_t n, bool scs, const char *encoding,
+                    struct engine_statement *statements)
 {
+    struct gate gate;
+    struct gate_statement found;
     size_t count = 0;
-    for (size_t at = 0; at < n;) {
-        const char *end = memchr(sql + at, ';', n - at);
-        size_t stop = end ? (size_t)(end - sql) : n;
-        while (at < stop && sql[at] == ' ')
-            at++;
-        if (stop > at) {
-            statements[count] = (struct engine_statement){.text = sql + at,
-                                                          .length = stop - at,
-                                                          .offset = at,
-                                                          .class = GATE_DDL,
-                                                          .index = (unsigned)count};
-            count++;
-        }
-        at = stop + 1;
+    bool any = true;
+    gate_init(&gate, scs, text_encoding_of(encoding));
+    for (size_t at = 0; any;) {
+        at += gate_scan(&gate, (const uint8_t *)sql + at, n - at, &found, &any);
+        if (!any && !gate_finish(&gate, &found, NULL))
+            break;
+        statements[count++] = (struct engine_statement){.text = sql + found.start,
+                                                        .length = found.end - found.start,
+                                                        .offset = found.start,
+                                                        .class = found.class,
+                                                        .index = found.index};
     }
     return count;
 }
@@ -72,14 +72,15 @@ static struct judge_job *job_of(const struct ask *ask)
     size_t n = ask->length ? ask->length : strlen(ask->sql);
     char *sql = malloc(n + 1); /* freed before it is judged: the job has to own a copy */
     memcpy(sql, ask->sql, n);
-    struct engine_judge event = {.occasion = ask->occasion,
-                                 .sql = sql,
-                                 .sql_length = n,
-                                 .statements = statements,
-                                 .n_statements = split(sql, n, statements),
-                                 .scs = !ask->no_scs,
-                                 .uncertain = ask->uncertain,
-                                 .too_long = ask->too_long};
+    struct engine_judge event = {
+        .occasion = ask->occasion,
+        .sql = sql,
+        .sql_length = n,
+        .statements = statements,
+        .n_statements = split(sql, n, !ask->no_scs, ask->encoding ? ask->encoding : "UTF8", statements),
+        .scs = !ask->no_scs,
+        .uncertain = ask->uncertain,
+        .too_long = ask->too_long};
     char user[] = "deploy";
     struct judge_session session = {.session = 9,
                                     .client = "192.0.2.7:5",
@@ -310,6 +311,43 @@ static void test_waiver(void **state)
     job = JUDGE(.sql = FINE, .too_long = true, .conf = conf, .waiver = "unparseable: a big dump");
     assert_int_equal(job->judgement.as, JUDGED_FORWARD);
     judge_job_free(job);
+}
+
+/* A waiver counts for the statement whose comment it is, and nowhere else. */
+static void test_waiver_in_a_comment(void **state)
+{
+    static const char conf[] = "policy: {waivers: {roles: [deploy]}}\n";
+    static const char comment[] = "/* PgSluice: allow volatile-default, agreed */";
+    static const struct {
+        const char *sql;
+        bool counts;
+    } rows[] = {
+        {"%s " RISKY, true},
+        {RISKY " %s", true},
+        {RISKY " %s;", true},
+        {FINE "; %s " RISKY, true},
+        {FINE "; " RISKY " %s; " FINE, true},
+        {"ALTER TABLE %s orders ADD COLUMN u uuid DEFAULT gen_random_uuid()", true},
+        {FINE " %s; " RISKY, false},
+        {RISKY "; %s " FINE, false},
+        {"COMMENT ON TABLE t IS '%s'; " RISKY, false},
+        {"ALTER TABLE t ADD COLUMN c text DEFAULT $$%s$$, ADD COLUMN u uuid DEFAULT gen_random_uuid()",
+         false},
+        {"/* %s */ " RISKY, false}, /* inside another comment */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char sql[1024], *at = strstr(rows[i].sql, "%s");
+        snprintf(sql, sizeof sql, "%.*s%s%s", (int)(at - rows[i].sql), rows[i].sql, comment, at + 2);
+        struct judge_job *job = JUDGE(.sql = sql, .conf = conf);
+        if ((job->judgement.as == JUDGED_FORWARD) != rows[i].counts)
+            fail_msg("%s: %s", sql, rows[i].counts ? "does not count" : "counts");
+        if (!rows[i].counts) {
+            const char *clause = sql + refusal(job)->position - 1;
+            assert_true(strncmp(clause, "DEFAULT gen", 11) == 0 ||
+                        strncmp(clause, "gen_random_uuid", 15) == 0);
+        }
+        judge_job_free(job);
+    }
 }
 
 static void test_standard_conforming_strings(void **state)
@@ -603,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_what_is_uncertain),
         cmocka_unit_test(test_observe_refuses_nothing),
         cmocka_unit_test(test_waiver),
+        cmocka_unit_test(test_waiver_in_a_comment),
         cmocka_unit_test(test_standard_conforming_strings),
         cmocka_unit_test(test_words_in_the_clients_encoding),
         cmocka_unit_test(test_position_counts_characters_of_the_client),
