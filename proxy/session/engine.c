@@ -314,6 +314,8 @@ void engine_closed(struct engine *engine)
         return;
     engine->closed = true;
     trail_lost(engine);
+    for (uint32_t i = 0; i < engine->ledger.count; i++)
+        engine_entry_drop(engine, ledger_at(&engine->ledger, i));
 }
 
 /* ---- what the session knows ------------------------------------------------------------------------- */

@@ -53,24 +53,39 @@ static struct text text_of(const struct frame *frame)
     return text;
 }
 
-/* The next statement of the text, or false. */
-static bool next_statement(struct gate *gate, const struct text *text, struct gate_statement *statement)
+struct walk {
+    struct gate gate;
+    bool ended;
+};
+
+static void walk_begin(struct walk *walk, struct reading reading)
 {
+    walk->ended = false;
+    gate_init(&walk->gate, reading.scs, reading.encoding);
+}
+
+/* The next statement of the text, or false. */
+static bool walk_next(struct walk *walk, const struct text *text, struct gate_statement *statement)
+{
+    struct gate *gate = &walk->gate;
     bool found = false;
     while (!found && gate->offset < text->length)
         (void)gate_scan(gate, (const uint8_t *)text->sql + gate->offset, text->length - (size_t)gate->offset,
                         statement, &found);
-    return found || gate_finish(gate, statement, NULL);
+    if (found || walk->ended)
+        return found;
+    walk->ended = true;
+    return gate_finish(gate, statement, NULL);
 }
 
 static void scan(const struct text *text, struct reading reading, bool words, struct findings *findings)
 {
-    struct gate gate;
+    struct walk walk;
     struct gate_statement statement;
     struct prepared_name name;
     *findings = (struct findings){0};
-    gate_init(&gate, reading.scs, reading.encoding);
-    while (next_statement(&gate, text, &statement)) {
+    walk_begin(&walk, reading);
+    while (walk_next(&walk, text, &statement)) {
         findings->statements++;
         if (gate_class_judged(statement.class)) {
             findings->judged = true;
@@ -82,7 +97,7 @@ static void scan(const struct text *text, struct reading reading, bool words, st
         if (words && word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &name))
             findings->words = true;
     }
-    findings->doubtful = gate.backslash || gate.high;
+    findings->doubtful = walk.gate.backslash || walk.gate.high;
 }
 
 /* Every way in which the text could be read. */
@@ -148,10 +163,10 @@ static size_t judge_text(struct engine *engine, const struct frame *frame, const
     struct held *held = held_new(engine, frame->type == CLIENT_PARSE ? JUDGE_PARSE : JUDGE_QUERY);
     if (!held)
         return engine_out_of_memory(engine, sinks);
-    struct gate gate;
+    struct walk walk;
     struct gate_statement statement;
-    gate_init(&gate, engine->scs, engine->text_encoding);
-    while (next_statement(&gate, text, &statement)) {
+    walk_begin(&walk, (struct reading){engine->scs, engine->text_encoding});
+    while (walk_next(&walk, text, &statement)) {
         if (!held_add(held, text, &statement))
             return engine_out_of_memory(engine, sinks);
     }
@@ -166,13 +181,13 @@ static size_t judge_text(struct engine *engine, const struct frame *frame, const
 
 static bool collect_words(struct engine *engine, const struct text *text, struct extra *extra)
 {
-    struct gate gate;
+    struct walk walk;
     struct gate_statement statement;
     extra->words = talloc_array(extra, struct word, COMMANDS_MAX);
     if (!extra->words)
         return false;
-    gate_init(&gate, engine->scs, engine->text_encoding);
-    while (extra->n_words < COMMANDS_MAX && next_statement(&gate, text, &statement)) {
+    walk_begin(&walk, (struct reading){engine->scs, engine->text_encoding});
+    while (extra->n_words < COMMANDS_MAX && walk_next(&walk, text, &statement)) {
         struct word word = {.index = statement.index};
         word.command =
             word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &word.name);
