@@ -137,7 +137,7 @@ static void put_row(struct line *line, const json_t *record)
     put_result(line, record);
     column(line, start, 28);
     put(line, text_of(record, "kind"));
-    line_text(line, " ");
+    line_text(line, *text_of(record, "object") ? " " : "");
     put(line, text_of(record, "object"));
     put_rules(line, record);
     line_text(line, "\n");
