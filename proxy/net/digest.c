@@ -11,7 +11,7 @@ bool digest_sha256(const void *bytes, size_t n, char hex[DIGEST_HEX + 1])
     unsigned size = 0;
     if (EVP_Digest(bytes, n, digest, &size, EVP_sha256(), NULL) != 1 || size * 2 != DIGEST_HEX)
         return false;
-    for (unsigned i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++) {
         hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
         hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
     }
