@@ -127,11 +127,11 @@ def test_ddl_is_refused_while_the_log_cannot_be_written(server, proxy_factory, d
     proxy = proxy_factory(config=config)
     with Connection(proxy.port, database=database) as connection:
         assert error_of(connection.query("ALTER TABLE t ADD COLUMN one int")) is None
-        os.system("prlimit --pid %d --fsize=%d" % (proxy.process.pid, (folder / "audit.log").stat().st_size + 10))
+        os.system("prlimit --pid %d --fsize=%d:" % (proxy.process.pid, (folder / "audit.log").stat().st_size + 10))
         error = error_of(connection.query("ALTER TABLE t ADD COLUMN two int"))
         assert error["C"] == "SL900" and "audit" in error["M"]
         assert error_of(connection.query("INSERT INTO t VALUES (1); SELECT * FROM t")) is None  # other work goes on
-        os.system("prlimit --pid %d --fsize=unlimited" % proxy.process.pid)
+        os.system("prlimit --pid %d --fsize=unlimited:" % proxy.process.pid)
         wait_until(lambda: error_of(connection.query("ALTER TABLE t ADD COLUMN IF NOT EXISTS three int")) is None, 10)
     done = run([PGSLUICE, "audit", "verify", folder / "audit.log"])
     assert done.returncode == 0, done.stdout + done.stderr
