@@ -10,6 +10,8 @@
 #include "conf/conf.h"
 #include "parser/facts.h"
 
+struct catalog; /* policy/catalog.h */
+
 /* ---- effects: what PostgreSQL would do -------------------------------------------------------------- */
 
 /* Weakest first, as the manual's table 13.2 lists them. */
@@ -102,6 +104,14 @@ struct policy_context {
     const char *start_waiver;            /* value of the start-up option pgsluice.waive, or NULL */
     const struct table_facts *table;     /* or NULL */
     const struct catalog_facts *catalog; /* or NULL */
+
+    /* What the server said of the names in the statement (and in statements in front of it in one message);
+     * NULL: nothing is known (offline). */
+    const struct catalog *names;
+    /* Statements of the same message, or file, that run before this one and that `names` doesn't know of yet:
+     * what they make is known to be new, what they change is no longer taken for as it was. */
+    const struct facts *const *before;
+    size_t n_before;
 };
 
 struct verdict *policy_judge(const void *talloc_parent, const struct facts *, const struct policy_context *);
