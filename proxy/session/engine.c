@@ -217,7 +217,7 @@ size_t engine_feed(struct engine *engine, enum engine_side from, const uint8_t *
                    struct sink *to_client, struct sink *to_server)
 {
     struct sinks sinks = {to_client, to_server};
-    if (engine->cut)
+    if (engine->cut || engine->closed)
         return n;
     if (from == ENGINE_SERVER)
         return feed_side(engine, from, bytes, n, &sinks);
