@@ -14,6 +14,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PGSLUICE = os.environ.get("PGSLUICE", str(ROOT / "build" / "asan" / "proxy" / "pgsluice"))
+# Freed memory that the sanitizer keeps back would count as the program's own growth.
+SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=4:detect_leaks=1"}
 AS_SERVER = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
 
 
@@ -142,7 +144,7 @@ class Proxy:
         self.log_file = open(self.log_path, "ab")
         self.process = subprocess.Popen([PGSLUICE, "serve", "-c", str(self.config_path)], stderr=self.log_file,
                                         stdout=self.log_file, stdin=subprocess.DEVNULL,
-                                        env={**os.environ, **(environment or {})})
+                                        env={**os.environ, **SANITIZERS, **(environment or {})})
         if wait:
             wait_until(lambda: " ready" in self.log() or self.process.poll() is not None, 30)
             if self.process.poll() is not None:
