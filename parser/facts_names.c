@@ -101,6 +101,9 @@ char *role_of(struct reader *r, const json_t *role)
     return reader_copy(r, tree_text(role, "rolename"));
 }
 
+/* Dimensions and modifiers that the text for messages shows; no type has as many. */
+enum { SHOWN_MAX = 8 };
+
 /* ---- types ------------------------------------------------------------------------------------------ */
 
 /* What the SQL names are for the types that the grammar renames (PostgreSQL manual, table 8.1). */
@@ -133,7 +136,7 @@ static char *type_modifiers(struct reader *r, json_t *list, struct type_name *ty
         if (expr->kind == EXPR_CONSTANT && expr->constant == CONSTANT_INTEGER && expr->text)
             type->modifiers[kept++] = (int)strtol(expr->text, NULL, 0);
         const char *shown = expr->kind == EXPR_COLUMN ? expr->name.name : expr->text;
-        if (expr->place >= 0 && shown)
+        if (expr->place >= 0 && shown && i < SHOWN_MAX)
             text = talloc_asprintf_append_buffer(text, "%s%s", *text ? "," : "(", shown);
     }
     if (text && *text)
@@ -162,7 +165,7 @@ static const char *type_text(struct reader *r, const struct type_name *type, con
         text = talloc_asprintf_append_buffer(text, "%s.", type->schema);
     if (text)
         text = talloc_asprintf_append_buffer(text, "%s%s%s", before, modifiers ? modifiers : "", behind);
-    for (int i = 0; text && i < type->array; i++)
+    for (int i = 0; text && i < type->array && i < SHOWN_MAX; i++)
         text = talloc_strdup_append_buffer(text, "[]");
     if (text && type->percent_type)
         text = talloc_strdup_append_buffer(text, "%TYPE");
