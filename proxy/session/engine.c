@@ -235,7 +235,7 @@ static bool client_waits(const struct engine *engine)
     case WAIT_BYTES:
         return false;
     case WAIT_JUDGE:
-        return engine->held && !engine->held->answered && !engine->question;
+        return engine->held && !engine->held->answered && (!engine->question || ask_waits(engine));
     case WAIT_QUIET:
         return !engine_certain(engine) && !engine->copy_in;
     case WAIT_LEDGER:

@@ -16,9 +16,10 @@
  * state. Where the framing itself is broken (a length that cannot be), both legs are cut after a FATAL error.
  *
  * Holding back: bytes that feed does not consume stay with the caller, who presents them again together with
- * what came behind them once engine_need says so. So an idle engine owns no buffer, and back-pressure is simply
- * not reading. Messages longer than limits.held_message pass while they are scanned; if something that must be
- * judged turns up behind forwarded bytes, EVENT_CUT ends the server connection before the message is complete.
+ * what came behind them once engine_need says so. So an idle engine owns no buffer, and back-pressure is
+ * simply not reading. Messages longer than limits.held_message pass while they are scanned; if something that
+ * must be judged turns up behind forwarded bytes, EVENT_CUT ends the server connection before the message is
+ * complete.
  *
  * Cost: a forwarded message costs its header, and for Query and Parse one pass of the gate over its text.
  */
@@ -42,6 +43,9 @@ struct engine_options {
     bool client_tls, server_tls;
     bool same_certificate; /* the client sees the server's own certificate: channel binding can succeed */
     bool replication;      /* a walsender session */
+    /* Of the statement and the portal of questions (engine_ask.h): one that no client uses. Static text;
+     * NULL: "pgsluice_question". */
+    const char *question_name;
     uint32_t protocol;
     /* May this session hold `n` more bytes for judging? (limits.held_total); may be NULL: yes. */
     bool (*may_hold)(void *argument, uint64_t n);
@@ -55,8 +59,8 @@ void engine_free(struct engine *);
  * Bytes from one side. Returns how many were consumed. What goes on to the peers is put into the sinks; the
  * caller flushes both sinks after the call, before the bytes go away.
  */
-size_t engine_feed(struct engine *, enum engine_side from, const uint8_t *bytes, size_t n, struct sink *to_client,
-                   struct sink *to_server);
+size_t engine_feed(struct engine *, enum engine_side from, const uint8_t *bytes, size_t n,
+                   struct sink *to_client, struct sink *to_server);
 
 /* The smallest number of bytes (kept ones included) with which feeding this side makes progress. 0: this side
  * waits for an event (a judgement, the other side), do not read from it. */
@@ -66,51 +70,60 @@ size_t engine_need(const struct engine *, enum engine_side);
 
 enum engine_event_kind {
     EVENT_NONE,
-    EVENT_READY,              /* the first ReadyForQuery passed: login is complete */
-    EVENT_JUDGE,              /* answer with engine_judged */
-    EVENT_FINISHED,           /* a statement on the audit's list ended */
-    EVENT_TRANSACTION_ENDED,  /* …and so did the transaction it was in */
-    EVENT_CUT                 /* end both legs: a FATAL ErrorResponse has been put into the client's sink */
+    EVENT_READY,             /* the first ReadyForQuery passed: login is complete */
+    EVENT_JUDGE,             /* answer with engine_judged */
+    EVENT_FINISHED,          /* a statement on the audit's list ended */
+    EVENT_TRANSACTION_ENDED, /* …and so did the transaction it was in */
+    EVENT_CUT                /* end both legs: a FATAL ErrorResponse has been put into the client's sink */
 };
 
 /* One statement to be judged; `text` points into the held message: valid until engine_judged. */
 struct engine_statement {
     const char *text;
     size_t length;
-    uint64_t offset;   /* of `text` in the message's SQL text */
+    uint64_t offset; /* of `text` in the message's SQL text */
     enum gate_class class;
-    unsigned index;    /* among the message's statements */
+    unsigned index; /* among the message's statements */
 };
 
 enum judge_occasion {
-    JUDGE_QUERY,   /* simple Query: all its statements that need it */
-    JUDGE_PARSE,   /* Parse: nothing is executed yet, so no `decided` record unless it is refused */
-    JUDGE_EXECUTE  /* Execute of a portal whose statement was judged at Parse: judged again, recorded */
+    JUDGE_QUERY,  /* simple Query: all its statements that need it */
+    JUDGE_PARSE,  /* Parse: nothing is executed yet, so no `decided` record unless it is refused */
+    JUDGE_EXECUTE /* Execute of a portal whose statement was judged at Parse: judged again, recorded */
 };
 
 struct engine_judge {
     enum judge_occasion occasion;
-    const char *sql;               /* the whole SQL text of the message, not NUL-terminated */
+    const char *sql; /* the whole SQL text of the message, not NUL-terminated */
     size_t sql_length;
     const struct engine_statement *statements;
     size_t n_statements;
-    bool in_transaction;           /* by the last ReadyForQuery; pipelined work may have changed it */
-    bool scs;                      /* standard_conforming_strings for this text */
-    bool uncertain;                /* the text reads differently under settings that may be in force when the
-                                      server gets it: to be refused as unparseable */
-    bool too_long;                 /* the message is over held_message: refuse; `statements` holds only heads */
-    const char *encoding;          /* client_encoding for this text */
+    bool in_transaction;  /* by the last ReadyForQuery; pipelined work may have changed it */
+    bool scs;             /* standard_conforming_strings for this text */
+    bool uncertain;       /* the text reads differently under settings that may be in force when the
+                             server gets it: to be refused as unparseable */
+    bool too_long;        /* the message is over held_message: refuse; `statements` holds only heads */
+    const char *encoding; /* client_encoding for this text */
+    /* Between two judged messages of the same moment the client has sent nothing that runs anything. */
+    uint32_t moment;
+    /* A question now would be the first thing that is executed in the client's pipeline. The server then no
+     * longer takes statements that can't be in a transaction block. */
+    bool first_of_pipeline;
 };
 
 /* End of a statement that a judgement put on the list (judgement.records). */
 struct engine_finished {
-    uint64_t record;        /* the audit's number for it */
-    char sqlstate[6];       /* "" : succeeded */
-    char tag[64];           /* CommandComplete's tag, "" if none */
-    bool lost;              /* the connection ended first: nobody knows */
+    uint64_t record;  /* the audit's number for it */
+    char sqlstate[6]; /* "" : succeeded */
+    char tag[64];     /* CommandComplete's tag, "" if none */
+    bool lost;        /* the connection ended first: nobody knows */
 };
 
-enum transaction_end { TRANSACTION_COMMITTED, TRANSACTION_ROLLED_BACK, TRANSACTION_OPEN /* prepared, or lost */ };
+enum transaction_end {
+    TRANSACTION_COMMITTED,
+    TRANSACTION_ROLLED_BACK,
+    TRANSACTION_OPEN /* prepared, or lost */
+};
 
 struct engine_transaction_ended {
     uint64_t record;
@@ -139,25 +152,26 @@ struct report {
     const char *message, *detail, *hint;
     const char *constraint; /* the rule */
     const char *schema, *table, *column;
-    uint32_t position;      /* characters from 1, in the message's SQL text; 0: none */
+    uint32_t position; /* characters from 1, in the message's SQL text; 0: none */
 };
 
 enum judged_as {
     JUDGED_FORWARD,
-    JUDGED_REFUSE,      /* substitute; the server's syntax error becomes `refusal` */
+    JUDGED_REFUSE,         /* substitute; the server's syntax error becomes `refusal` */
     JUDGED_LET_SERVER_READ /* the parser could not read it: the text goes to the server with a token behind it
-                              that no statement can bear. A syntax error in the author's own text passes as the
-                              server words it; one at our token means that the server could read it: `refusal` */
+                              that no statement can bear. A syntax error in the author's own text passes as
+                              the server words it; one at our token means that the server could read it:
+                              `refusal` */
 };
 
 /* What a judgement decided. Copied by engine_judged as far as it is needed later. */
 struct judgement {
     enum judged_as as;
-    const char *token;            /* the word the server will refuse: "pgsluice_refused_volatile_default" */
+    const char *token; /* the word the server will refuse: "pgsluice_refused_volatile_default" */
     struct report refusal;
     const struct report *notices; /* put in front of the first reply to the message */
     size_t n_notices;
-    const uint64_t *records;      /* audit numbers, one a judged statement of the event, in its order; 0: none */
+    const uint64_t *records; /* audit numbers, one a judged statement of the event, in its order; 0: none */
     size_t n_records;
 };
 
@@ -168,13 +182,13 @@ void engine_judged(struct engine *, const struct judgement *);
 /* One side is gone: what was on the audit's list and is not finished becomes events. */
 void engine_closed(struct engine *);
 
-char engine_transaction_status(const struct engine *);  /* 'I' 'T' 'E' of the last ReadyForQuery; 0 before */
-bool engine_quiet(const struct engine *);               /* no reply is owed and nothing is held */
-const char *engine_client_encoding(const struct engine *);   /* as reported, "" before */
-const char *engine_application_name(const struct engine *);  /* as reported; "" before */
+char engine_transaction_status(const struct engine *); /* 'I' 'T' 'E' of the last ReadyForQuery; 0 before */
+bool engine_quiet(const struct engine *);              /* no reply is owed and nothing is held */
+const char *engine_client_encoding(const struct engine *);  /* as reported, "" before */
+const char *engine_application_name(const struct engine *); /* as reported; "" before */
 const char *engine_session_authorization(const struct engine *);
-int engine_server_version(const struct engine *);       /* 150004; 0 before it was reported */
-bool engine_in_hot_standby(const struct engine *);      /* reported by 14 and later */
+int engine_server_version(const struct engine *);  /* 150004; 0 before it was reported */
+bool engine_in_hot_standby(const struct engine *); /* reported by 14 and later */
 
 /* Put a report onto the wire, in order with the messages (between two of them): e.g. a FATAL before closing.
  * False where the client's stream stands inside a message, so that nothing may be put. */

@@ -1,6 +1,6 @@
 /*
- * Questions inside the client's session (engine_ask.h). The last entry of a question carries it, so that it
- * is over when that entry ends.
+ * Questions inside the client's session (engine_ask.h). All entries of a question point to it; it is over
+ * when the last of them ends.
  */
 #include "proxy/session/engine_ask.h"
 
@@ -8,12 +8,12 @@
 
 #include "proxy/session/engine_inside.h"
 
-#define ASK_NAME "pgsluice_question"
-#define ASK_MAX  ((size_t)1 << 20)
+#define ASK_MAX ((size_t)1 << 20)
 
 struct question {
     struct engine_question asked;
     bool failed; /* some of its messages never got an answer */
+    bool synced; /* it ends in Sync */
 };
 
 static bool question_copy(struct question *question, const struct engine_question *from)
@@ -34,8 +34,9 @@ static bool question_copy(struct question *question, const struct engine_questio
 
 bool engine_ask(struct engine *engine, const struct engine_question *asked)
 {
-    if (!engine->held || engine->held->answered || engine->question || engine->status == 'E' ||
-        engine->skipping || engine->copy_in || engine->cut)
+    if (!engine->held || engine->held->answered || engine->question || engine_ended(engine) ||
+        engine->skipping || engine->copy_in || engine->long_text ||
+        (engine->status == 'E' && (engine->unsynced || engine->ledger.count == 0)))
         return false;
     struct question *question = talloc_zero(NULL, struct question);
     if (!question || !question_copy(question, asked)) {
@@ -61,26 +62,41 @@ static bool ask_write(struct engine *engine, struct question *question, struct w
     static const enum ledger_kind kinds[] = {LEDGER_PARSE, LEDGER_BIND, LEDGER_EXECUTE, LEDGER_CLOSE,
                                              LEDGER_CLOSE};
     const struct engine_question *asked = &question->asked;
-    message_parse_write(writer, ASK_NAME, asked->sql, strlen(asked->sql), NULL, 0);
-    message_bind_write(writer, ASK_NAME, ASK_NAME, asked->values, asked->n_values);
-    message_execute_write(writer, ASK_NAME, 0);
-    message_target_write(writer, CLIENT_CLOSE, 'P', ASK_NAME);
-    message_target_write(writer, CLIENT_CLOSE, 'S', ASK_NAME);
-    message_plain_write(writer, engine->unsynced ? CLIENT_FLUSH : CLIENT_SYNC);
+    const char *name = engine->options.question_name ? engine->options.question_name : "pgsluice_question";
+    message_parse_write(writer, name, asked->sql, strlen(asked->sql), NULL, 0);
+    message_bind_write(writer, name, name, asked->values, asked->n_values);
+    message_execute_write(writer, name, 0);
+    message_target_write(writer, CLIENT_CLOSE, 'P', name);
+    message_target_write(writer, CLIENT_CLOSE, 'S', name);
+    message_plain_write(writer, question->synced ? CLIENT_SYNC : CLIENT_FLUSH);
     size_t n = sizeof kinds / sizeof kinds[0];
     bool done = writer_ok(writer);
     for (size_t i = 0; i < n && done; i++)
         done = ask_entry(engine, kinds[i], question) != NULL;
-    if (done && !engine->unsynced)
+    if (done && question->synced)
         done = ask_entry(engine, LEDGER_SYNC, question) != NULL;
     return done;
+}
+
+bool ask_waits(const struct engine *engine)
+{
+    return !engine->unsynced && engine->ledger.count > 0 && !engine->copy_in;
+}
+
+/* Can it be asked now? What has happened since engine_ask may have changed that. */
+static bool ask_possible(const struct engine *engine)
+{
+    return !engine->skipping && !engine->copy_in && engine->ledger.count + 8 <= LEDGER_MAX &&
+           (engine->unsynced || engine->status != 'E');
 }
 
 size_t ask_put(struct engine *engine, const struct sinks *sinks)
 {
     struct question *question = engine->question;
     struct writer writer;
-    if (engine->skipping || engine->ledger.count + 8 > LEDGER_MAX) { /* no answer will come */
+    if (ask_waits(engine))
+        return 0;
+    if (!ask_possible(engine)) {
         engine->question = NULL;
         question->failed = true;
         ask_over(engine, question);
@@ -88,6 +104,7 @@ size_t ask_put(struct engine *engine, const struct sinks *sinks)
     }
     writer_init(&writer, ASK_MAX);
     engine->question = NULL;
+    question->synced = !engine->unsynced;
     if (!ask_write(engine, question, &writer)) {
         writer_release(&writer);
         return engine_out_of_memory(engine, sinks);
@@ -104,6 +121,26 @@ void ask_reply(struct engine *engine, struct extra *extra, const struct frame *f
     if (question && frame_whole(frame))
         question->asked.reply(question->asked.argument, frame->type, frame_payload(frame),
                               frame_payload_length(frame));
+}
+
+/* Does the error speak of the question, not of what goes on in the server? */
+static bool ask_fault(const char *sqlstate)
+{
+    static const char *const classes[] = {"0A", "21", "22", "42", "54", "XX"};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+        if (strncmp(sqlstate, classes[i], 2) == 0)
+            return true;
+    return false;
+}
+
+bool ask_failed(struct engine *engine, struct extra *extra)
+{
+    struct question *question = extra ? extra->question : NULL;
+    bool harmless = question && question->synced && engine->status == 'I' && ask_fault(engine->error);
+    if (!harmless && engine->held && question && question->synced)
+        engine->held->failed = true;
+    ask_unanswered(question);
+    return harmless;
 }
 
 void ask_unanswered(struct question *question)
@@ -125,4 +162,9 @@ void ask_over(struct engine *engine, struct question *question)
     bool answered = !question->failed;
     talloc_free(question);
     over(argument, answered);
+}
+
+bool engine_ended(const struct engine *engine)
+{
+    return engine->cut || engine->closed;
 }

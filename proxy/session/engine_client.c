@@ -45,6 +45,8 @@ struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
         return entry;
     bool giver = ledger_gives_ready((uint8_t)kind);
     engine->unsynced = !giver;
+    engine->executed = !giver && (engine->executed || kind == LEDGER_EXECUTE);
+    engine->moment += giver || kind == LEDGER_EXECUTE;
     if (giver && engine->prepared)
         prepared_synced(engine->prepared);
     return entry;
@@ -214,7 +216,7 @@ static size_t sync_message(struct engine *engine, const struct frame *frame, con
         engine->copy_syncs++;
         return pass_alone(engine, frame, sinks, "in copy mode: no reply");
     }
-    engine->skipping = false;
+    engine->skipping = engine->dropping = false;
     return pass_with_entry(engine, frame, sinks, LEDGER_SYNC);
 }
 
@@ -258,13 +260,23 @@ static size_t dispatch(struct engine *engine, const struct frame *frame, const s
     return pass_alone(engine, frame, sinks, NULL);
 }
 
+/* The server ignores it, or would if it knew of the error that the client was told. */
+static size_t skip_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    enum role role = messages[frame->type].role;
+    if (!engine->dropping || role == ROLE_STRANGE || role == ROLE_END)
+        return pass_alone(engine, frame, sinks, "ignored by the server until Sync");
+    trace_message(engine, ENGINE_CLIENT, frame, "ignored until Sync");
+    return engine_drop(engine, ENGINE_CLIENT, frame);
+}
+
 size_t client_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     size_t taken;
     if (engine->login)
         taken = login_client(engine, frame, sinks);
     else if (engine->skipping && frame->type != CLIENT_SYNC && !engine->held)
-        taken = pass_alone(engine, frame, sinks, "ignored by the server until Sync");
+        taken = skip_message(engine, frame, sinks);
     else if (ledger_full(&engine->ledger))
         taken = engine_hold(engine, ENGINE_CLIENT, WAIT_LEDGER, FRAME_HEADER);
     else

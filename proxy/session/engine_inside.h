@@ -80,6 +80,7 @@ struct held {
     struct word *words;
     size_t n_words;
     bool told, answered;
+    bool failed; /* the client has been told an error that hit our question: nothing is sent any more */
     struct judgement answer;    /* a deep copy */
     struct prepared_text *text; /* JUDGE_EXECUTE: a reference */
 };
@@ -99,6 +100,8 @@ struct engine {
     bool scs : 1;
     bool hot_standby : 1;
     bool skipping : 1;      /* the server ignores everything up to the next Sync, and none was sent yet */
+    bool dropping : 1;      /* …and it is we who do that: the server knows of no error to skip after */
+    bool executed : 1;      /* the client has sent an Execute since the last Sync or Query */
     bool unsynced : 1;      /* the client has sent extended messages since the last Sync or Query */
     bool copy_in : 1;       /* copy mode: the server reads the client's data, whose end was not sent yet */
     bool client_drops : 1;  /* the rest of the client's message in passage goes nowhere */
@@ -109,6 +112,7 @@ struct engine {
     uint32_t need[2];
     uint32_t left[2];    /* of the message in passage */
     uint32_t copy_syncs; /* Syncs sent in copy mode: ignored, unless an error came first */
+    uint32_t moment;     /* counts the messages of the client that may run something */
     int version;
     struct engine_options options;
     struct ledger ledger;
@@ -242,6 +246,9 @@ enum word_command word_of(const char *text, size_t length, struct prepared_name 
 
 /* ---- engine_ask.c ---- */
 size_t ask_put(struct engine *, const struct sinks *);
+bool ask_waits(const struct engine *); /* one that ends in Sync waits until nothing is owed */
+/* An ErrorResponse answers a question. True: nobody needs to know. */
+bool ask_failed(struct engine *, struct extra *);
 void ask_reply(struct engine *, struct extra *, const struct frame *);
 void ask_unanswered(struct question *); /* NULL is fine */
 void ask_over(struct engine *, struct question *);

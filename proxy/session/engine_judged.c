@@ -9,8 +9,9 @@
 
 #include "parser/facts.h"
 
-#define REFUSED_NAME "pgsluice_refused" /* statement name and word of a substitute that has none of its own  \
-                                         */
+#define REFUSED_NAME                                                                                         \
+    "pgsluice_refused" /* statement name and word of a substitute that has none of its own                   \
+                        */
 #define SUBSTITUTE_ROOM 4096U
 
 struct held *held_new(struct engine *engine, enum judge_occasion occasion)
@@ -23,6 +24,8 @@ struct held *held_new(struct engine *engine, enum judge_occasion occasion)
     held->judge.in_transaction = engine->status == 'T' || engine->status == 'E';
     held->judge.scs = engine->scs;
     held->judge.encoding = engine->client_encoding;
+    held->judge.moment = engine->moment;
+    held->judge.first_of_pipeline = engine->unsynced && !engine->executed;
     return held;
 }
 
@@ -244,13 +247,39 @@ static size_t forward_skipped(struct engine *engine, const struct frame *frame, 
     return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
 }
 
+/* An error that hit our question has been the answer. A Query's end is still owed: a Sync in its place brings
+ * the ReadyForQuery. In the extended query all is ignored up to the client's own Sync. */
+static size_t drop_failed(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct ledger_entry none = {.kind = (uint8_t)kind_of(frame->type)};
+    bool query = frame->type == CLIENT_QUERY;
+    struct ledger_entry *entry = query ? client_entry(engine, LEDGER_SYNC, LEDGER_FORWARD) : &none;
+    if (!entry || !extra_of_held(engine, entry, engine->held))
+        return engine_out_of_memory(engine, sinks);
+    struct extra *extra = entry->extra;
+    extra->n_notices = 0;
+    trail_failed(engine, extra, engine->error);
+    trail_error(engine);
+    if (query) {
+        static const uint8_t sync[] = {CLIENT_SYNC, 0, 0, 0, 4};
+        sink_put_now(sinks->server, sync, sizeof sync);
+    } else {
+        engine_entry_end(engine, &none);
+        engine->skipping = engine->dropping = engine->unsynced = true;
+    }
+    trace_message(engine, ENGINE_CLIENT, frame, "dropped: an error has answered it");
+    return engine_drop(engine, ENGINE_CLIENT, frame);
+}
+
 size_t held_resolve(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     struct held *held = engine->held;
     if (!held->answered)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_JUDGE, engine->need[ENGINE_CLIENT]);
     size_t taken;
-    if (engine->skipping)
+    if (held->failed)
+        taken = drop_failed(engine, frame, sinks);
+    else if (engine->skipping)
         taken = forward_skipped(engine, frame, sinks);
     else if (held->answer.as == JUDGED_FORWARD)
         taken = forward(engine, frame, sinks);

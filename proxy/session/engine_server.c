@@ -104,10 +104,11 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
     note_error(engine, frame, &fatal);
     if (!head || fatal)
         return error_aside(engine, frame, sinks);
-    if (head->disposition == LEDGER_SWALLOW)
-        return engine_cut(engine, sinks, "SL900",
-                          "pgsluice: a question of its own has failed in this session", NULL,
-                          "a catalog question failed");
+    if (head->disposition == LEDGER_SWALLOW && ask_failed(engine, head->extra)) {
+        trace_message(engine, ENGINE_SERVER, frame, "swallow: a question of our own failed");
+        drop_skipped(engine, false);
+        return engine_drop(engine, ENGINE_SERVER, frame);
+    }
     size_t taken = error_passes(engine, frame, sinks, head);
     bool doubt = head->copying && engine->copy_syncs != 0;
     trail_error(engine);
@@ -237,7 +238,8 @@ static size_t reply_message(struct engine *engine, const struct frame *frame, co
     bool tag = frame->type == SERVER_COMMAND_COMPLETE && trail_open(engine);
     if (head->disposition == LEDGER_REPLACE)
         return misfit(engine, frame, sinks);
-    if ((tag || swallow) && !frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+    if ((tag || swallow) && !frame_whole(frame) &&
+        frame->total <= (swallow ? ENGINE_ANSWER_MAX : SMALL_MESSAGE))
         return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
     if (extra && extra->n_notices && !swallow)
         reply_notices(engine, extra, sinks->client);
@@ -265,6 +267,26 @@ static size_t other_message(struct engine *engine, const struct frame *frame, co
     return reply_message(engine, frame, sinks, head, effect);
 }
 
+/* With client_min_messages low enough the server speaks of our question as well. A WARNING may be about the
+ * server itself. */
+static size_t notice_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct ledger_entry *head = ledger_head(&engine->ledger);
+    struct message_error notice;
+    if (!head || head->disposition != LEDGER_SWALLOW) {
+        trace_message(engine, ENGINE_SERVER, frame, "forward");
+        return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+    }
+    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    bool warning = frame_whole(frame) &&
+                   message_error_read(frame_payload(frame), frame_payload_length(frame), &notice) &&
+                   notice.severity_plain && strcmp(notice.severity_plain, "WARNING") == 0;
+    trace_message(engine, ENGINE_SERVER, frame, warning ? "forward" : "swallow");
+    return warning ? engine_pass(engine, ENGINE_SERVER, frame, sinks->client)
+                   : engine_drop(engine, ENGINE_SERVER, frame);
+}
+
 size_t server_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     size_t taken;
@@ -282,6 +304,8 @@ size_t server_message(struct engine *engine, const struct frame *frame, const st
         taken = login_authentication(engine, frame, sinks);
         break;
     case SERVER_NOTICE:
+        taken = notice_message(engine, frame, sinks);
+        break;
     case SERVER_NOTIFICATION:
         trace_message(engine, ENGINE_SERVER, frame, "forward");
         taken = engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
