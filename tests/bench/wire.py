@@ -122,7 +122,7 @@ def main():
     arguments.add_argument("--clients", default="1,16,64")
     arguments.add_argument("--idle", type=int, default=1000)
     arguments.add_argument("--copy-megabytes", type=int, default=300)
-    arguments.add_argument("--program", default=str(ROOT / "build" / "release" / "proxy" / "pgsluice"))
+    arguments.add_argument("--program", default=str(ROOT / "build" / "release" / "pgsluice"))
     options = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pgsluice-bench-"))
     folder.chmod(0o755)

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PGSLUICE = os.environ.get("PGSLUICE", str(ROOT / "build" / "asan" / "proxy" / "pgsluice"))
+PGSLUICE = os.environ.get("PGSLUICE", str(ROOT / "build" / "asan" / "pgsluice"))
 # Freed memory that the sanitizer keeps back would count as the program's own growth.
 SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=4:detect_leaks=1"}
 AS_SERVER = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []

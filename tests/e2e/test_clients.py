@@ -285,4 +285,4 @@ def test_pg_dump_and_restore_through_the_proxy(ways, server, database, folder):
 
 def test_the_environment_names_no_other_program():
     """The tests above must use the program under test."""
-    assert os.access(os.environ.get("PGSLUICE", "build/asan/proxy/pgsluice"), os.X_OK)
+    assert os.access(os.environ.get("PGSLUICE", "build/asan/pgsluice"), os.X_OK)
