@@ -78,21 +78,22 @@ static char *without_ours(const char *message, const char *token)
 
 /* A syntax error in the author's text (or at its end, where our semicolon stands): as the server would have
  * said it. */
-static void put_authors(const struct frame *frame, struct message_error *error, const struct extra *extra,
-                        unsigned long position, struct sink *to_client)
+static void put_authors(const struct frame *frame, const struct message_error *said,
+                        const struct extra *extra, unsigned long position, struct sink *to_client)
 {
+    struct message_error error = *said;
     char place[16];
-    char *message = without_ours(error->message, extra->token);
+    char *message = without_ours(said->message, extra->token);
     bool at_end = position > extra->characters;
     if (message)
-        error->message = message;
+        error.message = message;
     if (at_end) {
         snprintf(place, sizeof place, "%u", extra->characters + 1);
-        error->position = place;
-        if (strcmp(error->message ? error->message : "", "syntax error at or near \";\"") == 0)
-            error->message = "syntax error at end of input";
+        error.position = place;
+        if (strcmp(error.message ? error.message : "", "syntax error at or near \";\"") == 0)
+            error.message = "syntax error at end of input";
     }
-    put_error(error, to_client, frame);
+    put_error(&error, to_client, frame);
     free(message);
 }
 

@@ -121,8 +121,7 @@ void message_parse_write(struct writer *, const char *name, const char *sql, siz
 void message_bind_write(struct writer *, const char *portal, const char *statement, const char *const *values,
                         uint16_t n_values);
 void message_execute_write(struct writer *, const char *portal, uint32_t rows);
-void message_target_write(struct writer *, enum client_message describe_or_close, uint8_t kind,
-                          const char *name);
+void message_target_write(struct writer *, enum client_message type, uint8_t kind, const char *name);
 void message_plain_write(struct writer *, uint8_t type); /* Sync, Flush, … : no payload */
 
 /* ---- what a server answers --------------------------------------------------------------------------- */

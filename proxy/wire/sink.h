@@ -2,8 +2,8 @@
  * A sink: bytes on their way to one peer, in order, without a copy where that can be had.
  *
  * The engine puts slices; neighbouring slices of the same buffer melt into one run; a run is handed to `emit`
- * when another slice does not continue it, or at sink_flush. What is put is borrowed: it must stay valid until
- * the next sink_flush (sink_put) or only during the call (sink_put_now).
+ * when another slice does not continue it, or at sink_flush. What is put is borrowed: it must stay valid
+ * until the next sink_flush (sink_put) or only during the call (sink_put_now).
  */
 #ifndef PGSLUICE_PROXY_WIRE_SINK_H
 #define PGSLUICE_PROXY_WIRE_SINK_H
