@@ -1,9 +1,9 @@
 /*
  * The inside of `pgsluice serve`, for the serve*.c files only.
  *
- * Threads: the main thread runs the control loop (signals, admin port, reload, drain); each worker runs a loop
- * with its listeners and its sessions. The control thread reaches a worker through workers_call only, which
- * waits: so a worker's room is touched by its own thread alone, and a reload is over when it says so.
+ * Threads: the main thread runs the control loop (signals, admin port, reload, drain); each worker runs a
+ * loop with its listeners and its sessions. The control thread reaches a worker through workers_call only,
+ * which waits: so a worker's room is touched by its own thread alone, and a reload is over when it says so.
  */
 #ifndef PGSLUICE_PROXY_SERVE_INSIDE_H
 #define PGSLUICE_PROXY_SERVE_INSIDE_H
@@ -55,7 +55,8 @@ struct serve {
 };
 
 /* serve_setting.c */
-/* Loads the file and everything it names. False: `mistakes` lines went to the log or, at the start, to stderr. */
+/* Loads the file and everything it names. False: `mistakes` lines went to the log or, at the start, to
+ * stderr. */
 bool setting_load(struct setting *, const char *path, bool at_start, int *exit_code);
 void setting_release(struct setting *);
 

@@ -1,5 +1,6 @@
 /*
- * A session: one client stream, one server stream, a start-up and then an engine between them. Lives on one loop.
+ * A session: one client stream, one server stream, a start-up and then an engine between them. Lives on one
+ * loop.
  */
 #ifndef PGSLUICE_PROXY_SESSION_SESSION_H
 #define PGSLUICE_PROXY_SESSION_SESSION_H
@@ -16,7 +17,8 @@
 #include "proxy/observe/metrics.h"
 #include "proxy/session/judge.h"
 
-/* What all sessions of the process share. Counters are touched at login and end only, or when a message is held. */
+/* What all sessions of the process share. Counters are touched at login and end only, or when a message is
+ * held. */
 struct sessions_shared {
     struct judge_bench *judges;
     struct audit *audit; /* or NULL */
@@ -30,12 +32,12 @@ struct sessions_shared {
 
 /* What all sessions of one loop share. */
 struct session_room {
+    struct metrics metrics;
     struct loop *loop;
     struct conf *conf; /* swapped on reload, on this loop's thread */
     struct tls_context *tls_client, *tls_upstream;
-    struct metrics metrics;
     struct sessions_shared *shared;
-    struct session *first; /* all of them, for drain and idle time */
+    struct session *first;  /* all of them, for drain and idle time */
     struct cancel *cancels; /* on their way */
     bool draining;
 };

@@ -1,6 +1,6 @@
 /*
- * One connection to one server up to the point where a StartupMessage or a CancelRequest may be sent: connect,
- * SSLRequest, TLS, as the mode of the upstream's leg says. Used by sessions and by cancels.
+ * One connection to one server up to the point where a StartupMessage or a CancelRequest may be sent:
+ * connect, SSLRequest, TLS, as the mode of the upstream's leg says. Used by sessions and by cancels.
  *
  * The stream belongs to the owner, who passes its events on to dial_opened and dial_readable and acts on what
  * they return. What has failed is in `error`; the stream is closed then.
@@ -22,12 +22,12 @@ struct dial {
     struct loop *loop;
     struct stream *stream;
     const struct stream_calls *calls;
-    struct tls_context *tls;  /* borrowed; NULL: the leg's mode is disable */
+    struct tls_context *tls; /* borrowed; NULL: the leg's mode is disable */
     const struct upstream_set *set;
-    size_t address;           /* index into the set */
-    bool retry;               /* the second attempt of modes allow and prefer: the other way round */
-    bool asked;               /* SSLRequest is sent, its answer is awaited */
-    double deadline;          /* by loop_now; 0: none */
+    size_t address;  /* index into the set */
+    bool retry;      /* the second attempt of modes allow and prefer: the other way round */
+    bool asked;      /* SSLRequest is sent, its answer is awaited */
+    double deadline; /* by loop_now; 0: none */
     char error[256];
 };
 

@@ -2,13 +2,13 @@
  * The inside of a session, for the session*.c files only.
  *
  * A session's life (enum session_phase): each callback of a stream does the work of its phase and ends in
- * session_settle, the only place that frees a session. After anything that may end the session, look at its phase
- * before touching its streams or its engine again.
+ * session_settle, the only place that frees a session. After anything that may end the session, look at its
+ * phase before touching its streams or its engine again.
  *
  *   STARTUP ─► CLIENT_TLS ─► STARTUP ─► DIALING ─► AWAITING ─► RELAY ─► CLOSING ─► OVER
  *
- * Ownership: the session owns both streams, the engine, what it keeps of unconsumed bytes, and `login` until the
- * first ReadyForQuery. A judge's job is owned by its `judging`, which outlives the session if it must.
+ * Ownership: the session owns both streams, the engine, what it keeps of unconsumed bytes, and `login` until
+ * the first ReadyForQuery. A judge's job is owned by its `judging`, which outlives the session if it must.
  */
 #ifndef PGSLUICE_PROXY_SESSION_SESSION_INSIDE_H
 #define PGSLUICE_PROXY_SESSION_SESSION_INSIDE_H
@@ -25,10 +25,11 @@ enum session_phase {
     SESSION_STARTUP,    /* the client's first packets */
     SESSION_CLIENT_TLS, /* its TLS handshake */
     SESSION_DIALING,    /* connecting to a server; the client is not read */
-    SESSION_AWAITING,   /* the StartupMessage is sent; the server's first message decides about another attempt */
-    SESSION_CANCELING,  /* a CancelRequest is on its way to the servers */
-    SESSION_RELAY,      /* the engine speaks */
-    SESSION_CLOSING,    /* the server is gone: the client gets what is unsent, then the end */
+    SESSION_AWAITING,  /* the StartupMessage is sent; the server's first message decides about another attempt
+                        */
+    SESSION_CANCELING, /* a CancelRequest is on its way to the servers */
+    SESSION_RELAY,     /* the engine speaks */
+    SESSION_CLOSING,   /* the server is gone: the client gets what is unsent, then the end */
     SESSION_OVER
 };
 
@@ -72,15 +73,15 @@ struct session {
     struct judging *judging; /* while the client waits for a judge */
     struct audited *audited;
     uint64_t number;
-    uint64_t held;           /* of limits.held_total */
-    uint64_t after_death;    /* bytes that the server sent to a client that is gone */
-    double started, active;  /* by loop_now */
-    double deadline;         /* CLOSING: when to give up; 0: none */
+    uint64_t held;          /* of limits.held_total */
+    uint64_t after_death;   /* bytes that the server sent to a client that is gone */
+    double started, active; /* by loop_now */
+    double deadline;        /* CLOSING: when to give up; 0: none */
     char *peer, *user, *database, *start_waiver;
-    unsigned host;           /* of conf.upstream.hosts */
-    bool counted;            /* in shared->sessions and shared->users */
-    bool logged_in;          /* the first ReadyForQuery has passed */
-    bool held_now;           /* may_hold was asked during this feed */
+    unsigned host;  /* of conf.upstream.hosts */
+    bool counted;   /* in shared->sessions and shared->users */
+    bool logged_in; /* the first ReadyForQuery has passed */
+    bool held_now;  /* may_hold was asked during this feed */
 };
 
 /* session.c */

@@ -31,14 +31,9 @@ struct user_counts *users_new(void)
 
 void users_free(struct user_counts *counts)
 {
-    struct user_count *entry, *next;
     if (!counts)
         return;
-    HASH_ITER(hh, counts->table, entry, next)
-    {
-        HASH_DEL(counts->table, entry);
-        free(entry);
-    }
+    assert(!counts->table); /* every session has left */
     pthread_mutex_destroy(&counts->mutex);
     free(counts);
 }

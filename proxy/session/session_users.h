@@ -1,5 +1,6 @@
 /*
- * How many sessions each user has, over all loops. Behind a mutex: asked at login and at a session's end only.
+ * How many sessions each user has, over all loops. Behind a mutex: asked at login and at a session's end
+ * only.
  */
 #ifndef PGSLUICE_PROXY_SESSION_SESSION_USERS_H
 #define PGSLUICE_PROXY_SESSION_SESSION_USERS_H

@@ -6,8 +6,8 @@
 
 #define STARTUP_WAIVER "pgsluice.waive"
 
-/* The value that `options` gives a setting (-c name=value, -cname=value, --name=value), the last one if there are
- * several; malloc'ed, or NULL. */
+/* The value that `options` gives a setting (-c name=value, -cname=value, --name=value), the last one if there
+ * are several; malloc'ed, or NULL. */
 char *startup_option(const char *options, const char *name);
 
 #endif
