@@ -29,9 +29,10 @@ packages_install() {
     packages_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || return 1
     packages_updated=yes
   fi
-  packages_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    -o Dpkg::Use-Pty=0 "${packages_missing[@]}" >/dev/null || {
-    echo "apt-get could not install: ${packages_missing[*]}" >&2
+  local said
+  said=$(packages_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Use-Pty=0 "${packages_missing[@]}" 2>&1) || {
+    printf '%s\napt-get could not install: %s\n' "$said" "${packages_missing[*]}" >&2
     return 1
   }
 }
