@@ -71,6 +71,9 @@ struct expr {
     struct expr **args;
     size_t n_args;
     bool variadic, distinct, star, window; /* of a function call */
+    bool named;                            /* of a function call: some argument is passed by name */
+    bool any;                              /* of an operator: op ANY (…) or op ALL (…) */
+    bool tested;                           /* of CASE: args[0] is compared with each WHEN */
     int place;                             /* where it starts, as far as the parser says */
 };
 

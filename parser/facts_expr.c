@@ -141,6 +141,7 @@ static void operator_read(struct reader *r, json_t *in, struct expr *expr)
     if (kind && one_of(kind, plain)) {
         expr->kind = EXPR_OPERATOR;
         expr->name = name_of_list(r, tree_list(in, "name"));
+        expr->any = strcmp(kind, "AEXPR_OP_ANY") == 0 || strcmp(kind, "AEXPR_OP_ALL") == 0;
     } else {
         expr->name.name = enum_words(r, kind, "AEXPR_", "");
     }
@@ -156,7 +157,11 @@ static void call_read(struct reader *r, json_t *in, struct expr *expr)
     expr->distinct = tree_true(in, "agg_distinct");
     expr->star = tree_true(in, "agg_star");
     expr->window = json_object_get(in, "over") != NULL;
-    take_args(r, expr, tree_list(in, "args"));
+    json_t *args = tree_list(in, "args"), *inside;
+    for (size_t i = 0; i < json_array_size(args); i++)
+        if (strcmp(tree_kind(json_array_get(args, i), &inside), "NamedArgExpr") == 0)
+            expr->named = true;
+    take_args(r, expr, args);
 }
 
 static void cast_read(struct reader *r, json_t *in, struct expr *expr)
@@ -229,6 +234,12 @@ static void other_read(struct reader *r, json_t *in, struct expr *expr)
     take_args(r, expr, in);
 }
 
+static void case_read(struct reader *r, json_t *in, struct expr *expr)
+{
+    expr->tested = json_object_get(in, "arg") != NULL;
+    take_args(r, expr, in);
+}
+
 static const struct {
     const char *kind;
     void (*read)(struct reader *, json_t *inside, struct expr *);
@@ -239,7 +250,7 @@ static const struct {
                {"BoolExpr", boolean_read, NULL},       {"NullTest", null_test_read, NULL},
                {"A_ArrayExpr", array_read, NULL},      {"SubLink", subquery_read, NULL},
                {"ParamRef", parameter_read, NULL},     {"MinMaxExpr", greatest_read, NULL},
-               {"CaseExpr", other_read, "CASE"},       {"CoalesceExpr", other_read, "COALESCE"},
+               {"CaseExpr", case_read, "CASE"},        {"CoalesceExpr", other_read, "COALESCE"},
                {"RowExpr", other_read, "ROW"},         {"CollateClause", other_read, "COLLATE"},
                {"SetToDefault", other_read, "DEFAULT"}};
 

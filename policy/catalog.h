@@ -1,14 +1,15 @@
 /*
  * Table facts and what names mean, as the server at hand would have it.
  *
- * Three steps, none of which does I/O: catalog_questions() says what a statement mentions, catalog_sql() is the one
- * query that a session is asked (its $1 are the questions, its one value the answer), catalog_read() checks the
- * answer into plain structs. On those stand the lookups (a name is found where the session's search_path finds
- * it) and catalog_expression(), which resolves overloads, operators and casts by the rules of the manual's
- * chapter 10 and asks of the result what ALTER TABLE asks: is anything volatile left when the planner is done?
+ * Three steps, none of which does I/O: catalog_questions() says what a statement mentions, catalog_sql() is
+ * the one query that a session is asked (its $1 are the questions, its one value the answer), catalog_read()
+ * checks the answer into plain structs. On those stand the lookups (a name is found where the session's
+ * search_path finds it) and catalog_expression(), which resolves overloads, operators and casts by the rules
+ * of the manual's chapter 10 and asks of the result what ALTER TABLE asks: is anything volatile left when the
+ * planner is done?
  *
- * Everything hangs below the talloc parent that is passed in; lists are pointer + count; strings are UTF-8 and
- * never NULL unless said. oid 0 stands for "none". Whatever could not be made certain is CATALOG_UNKNOWN:
+ * Everything hangs below the talloc parent that is passed in; lists are pointer + count; strings are UTF-8
+ * and never NULL unless said. oid 0 stands for "none". Whatever could not be made certain is CATALOG_UNKNOWN:
  * never a guess.
  *
  * catalog_expression() may read the body of an SQL function with facts_of(): call it on a thread made by
@@ -50,9 +51,9 @@ struct catalog_constraint {
     bool validated, enforced, deferrable, no_inherit;
     int *columns; /* attnums */
     size_t n_columns;
-    uint32_t referenced;  /* 'f': the other table */
-    uint32_t index;       /* 'p' 'u' 'x' (and 'f': the referenced one) */
-    const char *proves;   /* 'c': the stored form of the expression, or NULL; see catalog_not_null_proven() */
+    uint32_t referenced; /* 'f': the other table */
+    uint32_t index;      /* 'p' 'u' 'x' (and 'f': the referenced one) */
+    const char *stored;  /* 'c': the stored form of the expression, or NULL; see catalog_not_null_proven() */
 };
 
 struct catalog_index {
@@ -79,16 +80,15 @@ struct catalog_dependant {
 };
 
 struct catalog_relation {
-    struct name asked;
-    bool exists;
+    bool exists; /* false: nothing else is filled in */
     uint32_t oid;
     const char *schema, *name;
     char kind, persistence; /* relkind, relpersistence */
     double rows;            /* reltuples; below 0 (before 14: 0, too): never analyzed */
     uint64_t size;          /* bytes, as of the last VACUUM or ANALYZE */
     const char *owner;
-    bool may_own; /* the current user has the owner's rights */
-    bool temporary, own_temporary;
+    bool may_own;   /* the current user has the owner's rights */
+    bool temporary; /* this session's */
     bool row_security, force_row_security;
     bool is_partition, created_here; /* created_here: by this very transaction */
     uint32_t row_type, typed_of;
@@ -132,7 +132,7 @@ struct catalog_type {
     unsigned checks;         /* CHECK constraints of this level */
     bool has_default;
     enum catalog_volatility by_default; /* its own default's */
-    enum catalog_volatility input, output;
+    enum catalog_volatility text_form;  /* the worse of its input and output functions */
 };
 
 struct catalog_function {
@@ -155,7 +155,7 @@ struct catalog_operator {
     uint32_t oid;
     const char *schema, *name;
     int position;
-    uint32_t left, right, result; /* left 0: prefix */
+    uint32_t args[2], result; /* args[0] 0: prefix */
     enum catalog_volatility volatility;
     bool strict;
     uint32_t function;
@@ -174,13 +174,24 @@ struct catalog_event_trigger {
     size_t n_tags;
 };
 
+struct catalog_schema {
+    uint32_t oid;
+    const char *name;
+    int position; /* in search_path; -1: not in it */
+    bool temporary;
+};
+
 struct catalog {
     int server_version; /* 150018 */
     const char *database, *user, *session_user;
     bool superuser, in_recovery, read_only;
     const char **path; /* current_schemas(true) */
     size_t n_path;
-    const char *temporary_schema; /* this session's, or NULL */
+    struct catalog_schema *schemas; /* those that names were looked for in */
+    size_t n_schemas;
+    const char **asked; /* names of relations asked for */
+    size_t n_asked;
+    struct catalog_relation missing; /* what is found under a name that isn't there */
     struct catalog_relation *relations;
     size_t n_relations;
     struct catalog_type *types; /* sorted by oid */
@@ -223,7 +234,8 @@ struct catalog_domain {
 };
 struct catalog_domain catalog_domain(const struct catalog *, const struct catalog_type *);
 
-/* CHECK constraints that hold prove that the column has no NULLs: SET NOT NULL doesn't read the table then. */
+/* CHECK constraints that hold prove that the column has no NULLs: SET NOT NULL doesn't read the table then.
+ */
 bool catalog_not_null_proven(const struct catalog_relation *, const struct catalog_column *);
 
 /* ---- expressions -------------------------------------------------------------------------------------- */
@@ -239,7 +251,8 @@ struct catalog_answer {
     bool is_null;               /* a constant NULL: the server takes such a DEFAULT for none */
     uint32_t type;              /* of the expression as written, before the cast; 0: unknown */
 };
-struct catalog_answer catalog_expression(const struct catalog *, const struct expr *, const struct type_name *target,
+struct catalog_answer catalog_expression(const struct catalog *, const struct expr *,
+                                         const struct type_name *target,
                                          const struct catalog_relation *columns_of);
 
 #endif
