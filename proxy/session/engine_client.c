@@ -166,8 +166,6 @@ static size_t judge_execute(struct engine *engine, struct prepared_text *text, c
 
 static size_t execute_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
-    if (engine->held)
-        return held_resolve(engine, frame, sinks);
     struct message_execute execute;
     if (!message_execute_read(frame_payload(frame), frame_payload_length(frame), &execute))
         return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
@@ -273,9 +271,11 @@ static size_t skip_message(struct engine *engine, const struct frame *frame, con
 size_t client_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     size_t taken;
-    if (engine->login)
+    if (engine->held) /* this is its message, whatever has happened since */
+        taken = held_resolve(engine, frame, sinks);
+    else if (engine->login)
         taken = login_client(engine, frame, sinks);
-    else if (engine->skipping && frame->type != CLIENT_SYNC && !engine->held)
+    else if (engine->skipping && frame->type != CLIENT_SYNC)
         taken = skip_message(engine, frame, sinks);
     else if (ledger_full(&engine->ledger))
         taken = engine_hold(engine, ENGINE_CLIENT, WAIT_LEDGER, FRAME_HEADER);

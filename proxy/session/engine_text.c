@@ -278,8 +278,6 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
 size_t text_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     const struct engine_options *options = &engine->options;
-    if (engine->held)
-        return held_resolve(engine, frame, sinks);
     if (frame->type == CLIENT_PARSE && engine->prepared && prepared_must_wait(engine->prepared))
         return engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, FRAME_HEADER);
     if (frame->total > options->held_message)
