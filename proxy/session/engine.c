@@ -147,6 +147,15 @@ size_t engine_cut(struct engine *engine, const struct sinks *sinks, const char *
     return 0;
 }
 
+size_t engine_cut_in_doubt(struct engine *engine, const struct sinks *sinks)
+{
+    return engine_cut(
+        engine, sinks, "SL900",
+        "pgsluice: a schema change can't be judged here: after a COPY that failed it is not certain what "
+        "the server does with messages sent without a Sync",
+        "Connect again.", "a schema change without a Sync behind a COPY that failed");
+}
+
 size_t engine_out_of_memory(struct engine *engine, const struct sinks *sinks)
 {
     return engine_cut(engine, sinks, "53200", "pgsluice: out of memory", NULL, "out of memory");
@@ -237,7 +246,7 @@ static bool client_waits(const struct engine *engine)
     case WAIT_JUDGE:
         return engine->held && !engine->held->answered && (!engine->question || ask_waits(engine));
     case WAIT_QUIET:
-        return !engine_certain(engine) && !engine->copy_in;
+        return !engine_settled(engine) && !engine->copy_in;
     case WAIT_LEDGER:
         return ledger_full(&engine->ledger);
     case WAIT_LOGIN:

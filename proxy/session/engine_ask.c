@@ -35,7 +35,7 @@ static bool question_copy(struct question *question, const struct engine_questio
 bool engine_ask(struct engine *engine, const struct engine_question *asked)
 {
     if (!engine->held || engine->held->answered || engine->question || engine_ended(engine) ||
-        engine->skipping || engine->copy_in || engine->long_text ||
+        engine->skipping || engine->doubt != DOUBT_NONE || engine->copy_in || engine->long_text ||
         (engine->status == 'E' && (engine->unsynced || engine->ledger.count == 0)))
         return false;
     struct question *question = talloc_zero(NULL, struct question);

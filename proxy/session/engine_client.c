@@ -44,6 +44,10 @@ struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
     if (!entry || kind == LEDGER_COPY_END)
         return entry;
     bool giver = ledger_gives_ready((uint8_t)kind);
+    if (engine->doubt == DOUBT_SKIP)
+        engine->doubt = kind == LEDGER_SYNC ? DOUBT_CLEAN : DOUBT_DIRTY;
+    if (kind != LEDGER_SYNC && kind != LEDGER_FLUSH)
+        engine->copy_in = false; /* it will only be read once copy mode has ended */
     engine->unsynced = !giver;
     engine->executed = !giver && (engine->executed || kind == LEDGER_EXECUTE);
     engine->moment += giver || kind == LEDGER_EXECUTE;
@@ -277,6 +281,8 @@ size_t client_message(struct engine *engine, const struct frame *frame, const st
         taken = login_client(engine, frame, sinks);
     else if (engine->skipping && frame->type != CLIENT_SYNC)
         taken = skip_message(engine, frame, sinks);
+    else if (engine->prepared && engine_lost_count(engine) && frame->type != CLIENT_SYNC)
+        taken = engine_cut_in_doubt(engine, sinks); /* a name might no longer be followed */
     else if (ledger_full(&engine->ledger))
         taken = engine_hold(engine, ENGINE_CLIENT, WAIT_LEDGER, FRAME_HEADER);
     else

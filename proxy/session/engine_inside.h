@@ -46,6 +46,19 @@ enum client_wait {
     WAIT_PREPARED /* for replies that say what a name means */
 };
 
+/* A Sync that was sent before copy mode was known of is ignored by the server; but if the COPY fails before
+ * the server has read it, it is answered. So after such a failure one ReadyForQuery more may come, and
+ * whether the server skips the messages that follow, or takes them, is not known. */
+enum doubt {
+    DOUBT_NONE,
+    DOUBT_SKIP, /* it may be skipping: no Sync was sent since */
+    /* A Sync was sent since: what comes behind it is taken for certain. The first reply to that ends the
+     * doubt, since any surplus ReadyForQuery comes before it. */
+    DOUBT_CLEAN,
+    DOUBT_DIRTY /* more was sent without a Sync: nobody knows any more which reply is for what. The session
+                   goes on as before, but if there is something to be judged it is cut */
+};
+
 enum word_command { WORD_NONE, WORD_SAVEPOINT, WORD_RELEASE, WORD_ROLLBACK, WORD_ROLLBACK_TO };
 
 /* One transaction command of a message. */
@@ -93,6 +106,7 @@ struct engine {
     uint32_t magic;
     char status;           /* of the last ReadyForQuery */
     uint8_t wait;          /* enum client_wait */
+    uint8_t doubt;         /* enum doubt */
     uint8_t text_encoding; /* enum text_encoding of client_encoding */
     bool login : 1;        /* no ReadyForQuery yet */
     bool answer_due : 1;   /* the server waits for the client's answer to an authentication request */
@@ -162,10 +176,22 @@ static inline bool frame_whole(const struct frame *frame)
     return frame->have >= frame->total;
 }
 
-/* No reply is owed and none will come unasked: what the last ReadyForQuery said still holds. */
-static inline bool engine_certain(const struct engine *engine)
+/* No reply is owed and all that was sent was followed by a Sync. */
+static inline bool engine_settled(const struct engine *engine)
 {
     return engine->ledger.count == 0 && !engine->unsynced;
+}
+
+/* What the last ReadyForQuery said still holds. */
+static inline bool engine_certain(const struct engine *engine)
+{
+    return engine_settled(engine) && engine->doubt == DOUBT_NONE;
+}
+
+/* What is sent now may be skipped, or taken, and the replies can't be told apart. */
+static inline bool engine_lost_count(const struct engine *engine)
+{
+    return engine->doubt == DOUBT_SKIP || engine->doubt == DOUBT_DIRTY;
 }
 
 /* ---- engine.c ---- */
@@ -180,6 +206,9 @@ struct engine_event *engine_event_add(struct engine *, enum engine_event_kind); 
 struct extra *engine_extra(struct ledger_entry *);                              /* there, or new; or NULL */
 void engine_entry_end(struct engine *, struct ledger_entry *);  /* frees what hangs on it, before it goes */
 void engine_entry_drop(struct engine *, struct ledger_entry *); /* the same; it never got its answer */
+
+/* Something has to be judged while nobody knows what the server will do with it. */
+size_t engine_cut_in_doubt(struct engine *, const struct sinks *);
 
 /* ---- engine_client.c ---- */
 size_t client_message(struct engine *, const struct frame *, const struct sinks *);

@@ -200,6 +200,8 @@ size_t long_begin(struct engine *engine, const struct frame *frame, const struct
         return engine_out_of_memory(engine, sinks);
     size_t there = (frame_whole(frame) ? frame->total : frame->have) - FRAME_HEADER;
     long_scan(engine->long_text, frame_payload(frame), there);
+    if (engine->long_text->judged && engine_lost_count(engine))
+        return engine_cut_in_doubt(engine, sinks);
     if (engine->long_text->judged)
         return long_judge(engine, frame, sinks, there);
     if (!long_entry(engine, frame, NULL, sinks))

@@ -3,10 +3,8 @@
  * it is forwarded, swallowed, or becomes our refusal.
  *
  * After an error in the extended query the server skips everything up to the next Sync: so do the entries,
- * and if there is no Sync among them yet `skipping` says that the client's next messages make none. One doubt
- * exists: a Sync that was sent while the server might have been in copy mode is ignored there, but answered
- * if the COPY had failed before. Then more ReadyForQuery come than the ledger expects; they pass, and nothing
- * is taken for skipped.
+ * and if there is no Sync among them yet `skipping` says that the client's next messages make none. Where
+ * that is in doubt (enum doubt) nothing is taken for skipped, and a surplus ReadyForQuery passes.
  */
 #include "proxy/session/engine_inside.h"
 
@@ -47,10 +45,20 @@ static void copy_ends(struct engine *engine)
     engine->copy_syncs = 0;
 }
 
+/* A reply to this entry has come: what was in doubt before is decided, and a COPY that fails may bring a new
+ * one. */
+static void note_doubt(struct engine *engine, const struct ledger_entry *head, bool error)
+{
+    if (engine->doubt == DOUBT_CLEAN && head->kind != LEDGER_SYNC)
+        engine->doubt = DOUBT_NONE;
+    if (error && head->copying && engine->copy_syncs && engine->doubt == DOUBT_NONE)
+        engine->doubt = ledger_gives_ready(head->kind) ? DOUBT_CLEAN : DOUBT_SKIP;
+}
+
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
 /* Entries that the server skips: up to the next Sync, which stays. */
-static void drop_skipped(struct engine *engine, bool doubt)
+static void drop_skipped(struct engine *engine)
 {
     struct ledger_entry *head;
     if (engine->prepared)
@@ -59,7 +67,9 @@ static void drop_skipped(struct engine *engine, bool doubt)
         trail_failed(engine, head->extra, engine->error);
         drop_head(engine);
     }
-    engine->skipping = !head && !doubt;
+    engine->skipping = !head && engine->doubt == DOUBT_NONE;
+    if (head && engine->doubt == DOUBT_SKIP)
+        engine->doubt = DOUBT_CLEAN;
 }
 
 static void note_error(struct engine *engine, const struct frame *frame, bool *fatal)
@@ -106,18 +116,18 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
         return error_aside(engine, frame, sinks);
     if (head->disposition == LEDGER_SWALLOW && ask_failed(engine, head->extra)) {
         trace_message(engine, ENGINE_SERVER, frame, "swallow: a question of our own failed");
-        drop_skipped(engine, false);
+        drop_skipped(engine);
         return engine_drop(engine, ENGINE_SERVER, frame);
     }
     size_t taken = error_passes(engine, frame, sinks, head);
-    bool doubt = head->copying && engine->copy_syncs != 0;
+    note_doubt(engine, head, true);
     trail_error(engine);
     trail_failed(engine, head->extra, engine->error);
     head->answered = true;
     if (head->copying)
         copy_ends(engine);
     if (!ledger_gives_ready(head->kind))
-        drop_skipped(engine, doubt);
+        drop_skipped(engine);
     return taken;
 }
 
@@ -147,6 +157,14 @@ static void drop_unanswered(struct engine *engine)
         drop_head(engine);
 }
 
+/* One more than was asked for, since a Sync was answered after all: what is owed next has had no reply yet.
+ */
+static bool ready_is_surplus(struct engine *engine)
+{
+    const struct ledger_entry *head = ledger_head(&engine->ledger);
+    return engine->doubt == DOUBT_CLEAN && head && head->kind != LEDGER_SYNC && !head->answered;
+}
+
 static size_t ready_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     char status;
@@ -158,6 +176,10 @@ static size_t ready_message(struct engine *engine, const struct frame *frame, co
                           "pgsluice: the server sent a ReadyForQuery that can't be read", NULL,
                           "ReadyForQuery of a wrong length");
     bool swallow = false;
+    if (ready_is_surplus(engine)) {
+        trace_message(engine, ENGINE_SERVER, frame, "forward: for a Sync that came before copy mode");
+        return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+    }
     if (engine->login) {
         engine->login = false;
         (void)engine_event_add(engine, EVENT_READY);
@@ -198,7 +220,7 @@ static size_t parameter_message(struct engine *engine, const struct frame *frame
 static void copy_begins(struct engine *engine, struct ledger_entry *head)
 {
     uint32_t removed;
-    engine->copy_in = !ledger_copy_begins(&engine->ledger, &removed);
+    engine->copy_in = ledger_copy_begins(&engine->ledger, &removed) == LEDGER_NOTHING;
     engine->copy_syncs = removed;
     head->copying = true;
 }
@@ -246,6 +268,7 @@ static size_t reply_message(struct engine *engine, const struct frame *frame, co
     if (swallow)
         ask_reply(engine, extra, frame);
     trace_message(engine, ENGINE_SERVER, frame, swallow ? "swallow" : "forward");
+    note_doubt(engine, head, false);
     if (effect == LEDGER_COPY)
         copy_begins(engine, head);
     else if (effect == LEDGER_COUNT || effect == LEDGER_END)

@@ -268,7 +268,8 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     if (!same && tail && ledger_gives_ready(tail->kind) && !engine->copy_in)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
     if (judged && !(engine->status == 'E' && certain && !now.end_first))
-        return judge_text(engine, frame, &text, !same, sinks);
+        return engine_lost_count(engine) ? engine_cut_in_doubt(engine, sinks)
+                                         : judge_text(engine, frame, &text, !same, sinks);
     engine->counts.statements += now.statements;
     if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
         return text_pass(engine, frame, sinks, NULL);

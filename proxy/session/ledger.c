@@ -152,21 +152,23 @@ void ledger_pop(struct ledger *ledger)
     ledger_drained(ledger);
 }
 
-bool ledger_copy_begins(struct ledger *ledger, uint32_t *removed)
+enum ledger_behind ledger_copy_begins(struct ledger *ledger, uint32_t *removed)
 {
-    bool ended = false;
-    uint32_t to = 1, count = ledger->count;
+    enum ledger_behind behind = LEDGER_NOTHING;
+    uint32_t to = 1;
+    uint32_t count = ledger->count;
     *removed = 0;
     for (uint32_t from = 1; from < count; from++) {
         struct ledger_entry entry = *ledger_at(ledger, from);
-        bool ignored = !ended && (entry.kind == LEDGER_SYNC || entry.kind == LEDGER_FLUSH) && !entry.extra;
-        bool marker = !ended && entry.kind == LEDGER_COPY_END;
-        ended = ended || marker;
-        *removed += ignored && entry.kind == LEDGER_SYNC;
-        if (ignored || marker)
+        bool ignored = (entry.kind == LEDGER_SYNC || entry.kind == LEDGER_FLUSH) && !entry.extra;
+        if (behind == LEDGER_NOTHING && (ignored || entry.kind == LEDGER_COPY_END)) {
+            behind = ignored ? LEDGER_NOTHING : LEDGER_MARKER;
+            *removed += entry.kind == LEDGER_SYNC;
             ledger_forget(ledger, &entry);
-        else
-            *ledger_at(ledger, to++) = entry;
+            continue;
+        }
+        behind = behind == LEDGER_NOTHING ? LEDGER_OTHER : behind;
+        *ledger_at(ledger, to++) = entry;
     }
-    return ended;
+    return behind;
 }

@@ -84,10 +84,18 @@ void ledger_release(struct ledger *); /* the memory, not the extras */
 struct ledger_entry *ledger_push(struct ledger *, enum ledger_kind, enum ledger_disposition);
 void ledger_pop(struct ledger *);
 
-/* Copy mode begins for the head: the server ignores the Syncs (and Flushes) that it reads before the end of
- * the copied data. Removes those up to the first CopyDone or CopyFail that the client has sent already, and
- * that marker. Returns whether there was one; *removed counts the Syncs. */
-bool ledger_copy_begins(struct ledger *, uint32_t *removed);
+/* What stands behind an entry for which copy mode has begun. */
+enum ledger_behind {
+    LEDGER_NOTHING, /* or only Syncs: the client will say when its data end */
+    LEDGER_MARKER,  /* it has said so already */
+    LEDGER_OTHER /* a message that the server can't read in copy mode: it will only be read if the COPY fails
+                  */
+};
+
+/* Copy mode begins for the head: the server ignores the Syncs (and Flushes) that it reads in it. Removes
+ * those that follow the head, and the CopyDone or CopyFail behind them if the client has sent it already.
+ * *removed counts the Syncs. */
+enum ledger_behind ledger_copy_begins(struct ledger *, uint32_t *removed);
 
 const char *ledger_kind_name(enum ledger_kind);
 

@@ -64,7 +64,7 @@ static void copy_takes_syncs(void **state)
     for (size_t i = 0; i < 8; i++)
         ledger_push(&ledger, kinds[i], LEDGER_FORWARD);
     uint32_t removed;
-    assert_true(ledger_copy_begins(&ledger, &removed));
+    assert_int_equal(ledger_copy_begins(&ledger, &removed), LEDGER_MARKER);
     assert_int_equal(removed, 2);
     assert_int_equal(ledger.count, 4);
     assert_int_equal(ledger_at(&ledger, 1)->kind, LEDGER_SYNC);
@@ -76,9 +76,16 @@ static void copy_takes_syncs(void **state)
     assert_int_equal(ledger.count, 0);
     ledger_push(&ledger, LEDGER_EXECUTE, LEDGER_FORWARD);
     ledger_push(&ledger, LEDGER_SYNC, LEDGER_FORWARD);
-    assert_false(ledger_copy_begins(&ledger, &removed));
+    assert_int_equal(ledger_copy_begins(&ledger, &removed), LEDGER_NOTHING);
     assert_int_equal(removed, 1);
     assert_int_equal(ledger.count, 1);
+    /* Behind what can't be read in copy mode a Sync is not ignored. */
+    ledger_push(&ledger, LEDGER_SYNC, LEDGER_FORWARD);
+    ledger_push(&ledger, LEDGER_PARSE, LEDGER_FORWARD);
+    ledger_push(&ledger, LEDGER_SYNC, LEDGER_FORWARD);
+    assert_int_equal(ledger_copy_begins(&ledger, &removed), LEDGER_OTHER);
+    assert_int_equal(removed, 1);
+    assert_int_equal(ledger.count, 3);
     ledger_release(&ledger);
 }
 
