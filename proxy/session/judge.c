@@ -89,6 +89,8 @@ struct judge_job *judge_job_new(const struct engine_judge *event, const struct j
     work->scs = event->scs;
     work->uncertain = event->uncertain;
     work->too_long = event->too_long;
+    work->may_ask = session->may_ask;
+    work->first_of_pipeline = event->first_of_pipeline;
     work->conf = conf_ref(conf);
     job->work = work;
     return job;
@@ -172,7 +174,7 @@ static bool judge_one(struct judge_job *job, size_t i, struct audit *audit, stru
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
         return true;
     }
-    judge_statement(memory, work, &work->statements[i], &judged);
+    judge_statement(memory, work, i, &judged);
     job->judge_nanoseconds += judged.nanoseconds;
     take_up(job, &judged);
     if (metrics)
@@ -220,7 +222,13 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
     struct judge_work *work = job->work;
     size_t asked = work->n_statements;
     bool on_record = true;
-    judge_widen(work);
+    if (!job->asked)
+        judge_widen(work);
+    if (!judge_read_message(work))
+        fault(job, "pgsluice refused this: it ran out of memory while judging it");
+    if (judge_asks(job))
+        return; /* comes back with the answer */
+    judge_hear(work);
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
     for (size_t i = 0; i < work->n_statements; i++)

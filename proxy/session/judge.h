@@ -2,11 +2,13 @@
  * The bench of judges: threads that read, judge and record statements, so that no loop ever parses or waits
  * for a disk. One job for one EVENT_JUDGE.
  *
- * A job's life: the loop fills it (copying the texts), judge_submit hands it over; a judge converts the text to
- * UTF-8, takes the facts, judges, writes the `decided` records and waits until they are on disk, builds the
- * reports in the client's encoding; then `done` is called on the judge's thread, which has to post the job back
- * to its loop (net's loop_post). The loop answers engine_judged and frees the job. A session that ends first
- * sets job->orphan under its own loop; the job comes back all the same and is then only freed.
+ * A job's life: the loop fills it (copying the texts), judge_submit hands it over; a judge converts the text
+ * to UTF-8, takes the facts, judges, writes the `decided` records and waits until they are on disk, builds
+ * the reports in the client's encoding; then `done` is called on the judge's thread, which has to post the
+ * job back to its loop (net's loop_post). The loop answers engine_judged and frees the job. Where the judge
+ * needs to know what the catalog says, the job comes back to its loop after the reading, with a question
+ * instead of a judgement; the loop has it answered, or not, and submits the job once more. A session that
+ * ends first sets job->orphan under its own loop; the job comes back all the same and is then only freed.
  */
 #ifndef PGSLUICE_PROXY_SESSION_JUDGE_H
 #define PGSLUICE_PROXY_SESSION_JUDGE_H
@@ -19,19 +21,24 @@ struct judge_bench;
 
 /* Who asks. Copied into the job. */
 struct judge_session {
-    uint64_t session;          /* number of the session, for the log */
-    const char *client;        /* "192.0.2.7:53122" or "local" */
+    uint64_t session;   /* number of the session, for the log */
+    const char *client; /* "192.0.2.7:53122" or "local" */
     const char *user, *database, *application;
     const char *client_encoding;
-    const char *start_waiver;  /* or NULL */
+    const char *start_waiver; /* or NULL */
     int server_version;
+    bool may_ask; /* the session can be asked questions */
 };
 
 struct judge_job {
-    void *owner;               /* the caller's */
+    void *owner; /* the caller's */
     bool orphan;
     void (*done)(struct judge_job *);
     struct judgement judgement; /* valid when done was called; lives as long as the job */
+    /* The catalog has to be asked first: the query, its one parameter in the client's encoding (NULL: no
+     * question), and whether judge_answer was called. */
+    const char *question_sql, *question;
+    bool asked;
     /* for metrics */
     uint64_t judge_nanoseconds;
     enum action worst;
@@ -42,6 +49,9 @@ struct judge_job {
 /* Copies everything it needs. `conf` gets a reference of its own. */
 struct judge_job *judge_job_new(const struct engine_judge *, const struct judge_session *, struct conf *conf);
 void judge_job_free(struct judge_job *);
+
+/* The answer to the job's question (the query's one value); NULL: there is none. Then submit it once more. */
+void judge_answer(struct judge_job *, const char *answer, size_t length);
 
 /* `audit` may be NULL (no audit configured). Returns NULL on failure, errno set. */
 struct judge_bench *judge_bench_start(unsigned threads, struct audit *);

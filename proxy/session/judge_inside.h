@@ -12,6 +12,10 @@
 #include "proxy/session/judge.h"
 
 #define JUDGE_NOTICES 50 /* of one message; beyond it only their number is told */
+#define JUDGE_PLACES                                                                                         \
+    500 /* statements of one message whose facts are kept; those behind are judged as their text says */
+
+struct catalog;
 
 /* Why a message is refused; of several reasons the greatest is told. */
 enum refusal_rank { REFUSAL_NONE, REFUSAL_SYNTAX, REFUSAL_UNREAD, REFUSAL_FAULT, REFUSAL_RULE };
@@ -20,6 +24,32 @@ enum refusal_rank { REFUSAL_NONE, REFUSAL_SYNTAX, REFUSAL_UNREAD, REFUSAL_FAULT,
 struct place_counter {
     uint64_t bytes, characters;
     bool lost; /* something in front cannot be read in the client's encoding */
+};
+
+/* Why a statement has no facts of its own. */
+enum unread {
+    UNREAD_NOT,
+    UNREAD_TOO_LONG, /* the message */
+    UNREAD_UNCERTAIN,
+    UNREAD_ENCODING, /* the bytes are not readable here, and the server may read them all the same */
+    UNREAD_INVALID   /* the bytes are not UTF-8: the server refuses them, whatever they say */
+};
+
+/* One statement, read. */
+struct judge_reading {
+    enum unread unread;
+    const char *text; /* UTF-8, or the client's own bytes where they cannot be read */
+    size_t length;
+    struct facts *facts; /* NULL: out of memory */
+    uint64_t nanoseconds;
+};
+
+/* A statement among those of its message. */
+struct judge_place {
+    struct judge_reading reading;
+    size_t n_before; /* of work->before run before it */
+    bool doubtful;   /* what the catalog said need not be true any more when it runs… */
+    size_t since;    /* …nor what those of work->before did that stand in front of this one; else 0 */
 };
 
 struct judge_work {
@@ -31,6 +61,15 @@ struct judge_work {
     struct engine_statement *statements;
     size_t n_statements;
     bool in_transaction, scs, uncertain, too_long;
+    bool may_ask, first_of_pipeline;
+
+    struct judge_place *places; /* of the first n_places statements */
+    size_t n_places;
+    const struct facts **before; /* theirs, in order */
+    size_t n_before;
+    char *answer; /* the catalog's, until it is read */
+    size_t answer_length;
+    struct catalog *names; /* or NULL */
 
     uint64_t *records;
     uint64_t last_record;
@@ -39,15 +78,6 @@ struct judge_work {
     enum refusal_rank rank;
     bool server_reads; /* a statement cannot be read by the parser and the server shall say so */
     struct place_counter counter;
-};
-
-/* Why a statement has no facts of its own. */
-enum unread {
-    UNREAD_NOT,
-    UNREAD_TOO_LONG, /* the message */
-    UNREAD_UNCERTAIN,
-    UNREAD_ENCODING, /* the bytes are not readable here, and the server may read them all the same */
-    UNREAD_INVALID   /* the bytes are not UTF-8: the server refuses them, whatever they say */
 };
 
 /* One statement, judged. */
@@ -67,12 +97,24 @@ struct judged {
 /* judge.c: the whole job; `audit` and `metrics` may be NULL. */
 void judge_run(struct judge_job *, struct audit *, struct metrics *);
 
+/* judge_message.c: fills places and before. False: out of memory. */
+bool judge_read_message(struct judge_work *);
+
+/* judge_ask.c */
+bool judge_asks(struct judge_job *); /* true: the loop has to ask */
+void judge_hear(struct judge_work *);
+
+/* judge_table.c: NULL: nothing is known. */
+const struct table_facts *judge_table(const void *memory, const struct judge_work *,
+                                      const struct judge_place *);
+
 /* judge_widen.c: a statement gets the comments around it, where a waiver may stand. */
 void judge_widen(struct judge_work *);
 
 /* judge_statement.c: everything hangs below `memory`. */
-void judge_statement(const void *memory, const struct judge_work *, const struct engine_statement *,
-                     struct judged *);
+void judge_read(const void *memory, const struct judge_work *, const struct engine_statement *,
+                struct judge_reading *);
+void judge_statement(const void *memory, const struct judge_work *, size_t index, struct judged *);
 bool judge_observes(const struct judge_work *);
 
 /* judge_report.c: reports in the client's encoding, below the job's work. False: out of memory. */

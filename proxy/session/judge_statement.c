@@ -50,32 +50,34 @@ static struct facts *no_facts(const void *memory, enum facts_status status, cons
     return facts;
 }
 
-static struct facts *read_text(const void *memory, const struct judge_work *work, struct judged *judged)
+static struct facts *read_text(const void *memory, const struct judge_work *work,
+                               struct judge_reading *reading)
 {
     const char *encoding = work->session.client_encoding;
     size_t length;
-    char *text = text_to_utf8(memory, judged->text, judged->length, encoding, &length);
+    char *text = text_to_utf8(memory, reading->text, reading->length, encoding, &length);
     if (text) {
-        judged->text = text;
-        judged->length = length;
+        reading->text = text;
+        reading->length = length;
         return facts_of(memory, text, length, work->conf->limits.statement, work->scs);
     }
-    judged->unread = is_utf8(encoding) ? UNREAD_INVALID : UNREAD_ENCODING;
+    reading->unread = is_utf8(encoding) ? UNREAD_INVALID : UNREAD_ENCODING;
     return no_facts(memory, FACTS_SYNTAX,
                     talloc_asprintf(memory, "it holds bytes that can't be read as %s", encoding));
 }
 
-static struct facts *read_statement(const void *memory, const struct judge_work *work, struct judged *judged)
+static struct facts *read_facts(const void *memory, const struct judge_work *work,
+                                struct judge_reading *reading)
 {
     if (work->too_long) {
-        judged->unread = UNREAD_TOO_LONG;
+        reading->unread = UNREAD_TOO_LONG;
         return no_facts(memory, FACTS_TOO_LONG, "the message is longer than limits.held_message");
     }
     if (work->uncertain) {
-        judged->unread = UNREAD_UNCERTAIN;
+        reading->unread = UNREAD_UNCERTAIN;
         return no_facts(memory, FACTS_SYNTAX, "how it reads depends on settings that are being changed");
     }
-    return read_text(memory, work, judged);
+    return read_text(memory, work, reading);
 }
 
 static enum refusal_rank rank_of(const struct judge_work *work, const struct judged *judged)
@@ -92,19 +94,40 @@ static enum refusal_rank rank_of(const struct judge_work *work, const struct jud
                                                                                  : REFUSAL_UNREAD;
 }
 
-void judge_statement(const void *memory, const struct judge_work *work,
-                     const struct engine_statement *statement, struct judged *judged)
+void judge_read(const void *memory, const struct judge_work *work, const struct engine_statement *statement,
+                struct judge_reading *reading)
 {
     uint64_t start = now();
-    *judged = (struct judged){.statement = statement, .text = statement->text, .length = statement->length};
+    *reading = (struct judge_reading){.text = statement->text, .length = statement->length};
+    reading->facts = read_facts(memory, work, reading);
+    reading->nanoseconds = now() - start;
+}
+
+void judge_statement(const void *memory, const struct judge_work *work, size_t index, struct judged *judged)
+{
+    uint64_t start = now();
+    struct judge_place place = {.doubtful = true, .n_before = work->n_before, .since = work->n_before};
+    if (index < work->n_places)
+        place = work->places[index];
+    else
+        judge_read(memory, work, &work->statements[index], &place.reading);
+    const struct judge_reading *reading = &place.reading;
+    *judged = (struct judged){.statement = &work->statements[index],
+                              .unread = reading->unread,
+                              .text = reading->text,
+                              .length = reading->length,
+                              .facts = reading->facts};
     const struct policy_context context = {.conf = work->conf,
                                            .database = work->session.database,
                                            .role = work->session.user,
                                            .application = work->session.application,
                                            .server_version = work->session.server_version,
                                            .in_transaction = work->in_transaction,
-                                           .start_waiver = work->session.start_waiver};
-    judged->facts = read_statement(memory, work, judged);
+                                           .start_waiver = work->session.start_waiver,
+                                           .table = judge_table(memory, work, &place),
+                                           .names = place.doubtful ? NULL : work->names,
+                                           .before = work->before ? work->before + place.since : NULL,
+                                           .n_before = place.n_before - place.since};
     if (!judged->facts)
         judged->fault = "out of memory";
     else if (judged->facts->status == FACTS_FAULT)
@@ -115,5 +138,5 @@ void judge_statement(const void *memory, const struct judge_work *work,
         judged->fault = "out of memory";
     judged->rank = rank_of(work, judged);
     judged->server_reads = judged->rank == REFUSAL_SYNTAX;
-    judged->nanoseconds = now() - start;
+    judged->nanoseconds = now() - start + (index < work->n_places ? reading->nanoseconds : 0);
 }

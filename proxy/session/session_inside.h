@@ -60,6 +60,7 @@ struct audited {
 };
 
 struct judging;
+struct heard;
 
 struct session {
     uint32_t magic;
@@ -71,6 +72,7 @@ struct session {
     struct login *login;     /* until the first ReadyForQuery */
     struct cancel *cancel;   /* while it is on its way */
     struct judging *judging; /* while the client waits for a judge */
+    struct heard *heard;     /* an answer of the catalog that the next judgement may still use */
     struct audited *audited;
     uint64_t number;
     uint64_t held;          /* of limits.held_total */
@@ -123,6 +125,7 @@ void relay_release_held(struct session *);
 /* session_judge.c */
 void session_judge(struct session *, const struct engine_judge *);
 void session_judge_abandon(struct session *);
+const char *session_question_name(void); /* of statements of our own: nobody guesses it */
 void session_audit_finished(struct session *, const struct engine_finished *);
 void session_audit_ended(struct session *, const struct engine_transaction_ended *);
 void session_audit_forget(struct session *);

@@ -2,21 +2,47 @@
  * A session and its judges: a statement goes to the bench, the judgement comes back to the loop; what the
  * audit hears of a statement afterwards.
  *
+ * Where the judge has to know what the catalog says, the job comes home with a question first. It is asked in
+ * the client's own session (engine_ask.h), and the job goes to the bench again with the answer, or without
+ * one: then the statement is judged as its text says. An Execute in the pipeline of its own Parse has the
+ * Parse's answer: nothing has run in between.
+ *
  * A `judging` is shared by the loop and, for the time of the job, a judge: the judge only posts it back. If
- * the session ends first, the judging is left behind without it and frees itself when it comes home.
+ * the session ends first, the judging is left behind without it and frees itself when it comes home, or when
+ * its question is over.
  */
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "proxy/observe/log.h"
+#include "proxy/session/engine_ask.h"
 #include "proxy/session/session_inside.h"
+
+enum { HEARD_MAX = 65536 /* bytes of an answer that is kept for the Execute behind a Parse */ };
 
 struct judging {
     struct loop_task task;
     struct loop *loop;
+    struct sessions_shared *shared;
     struct session *session; /* NULL: it has ended */
     struct judge_job *job;
+    enum judge_occasion occasion;
+    uint32_t moment;
+    enum { JUDGING_BENCH, JUDGING_ASKS, JUDGING_LEFT } state; /* LEFT: its session is about to end */
+    char *answer;                                             /* NULL: none */
+    size_t answer_length;
+    double asked; /* seconds of the monotonic clock */
+};
+
+/* What a Parse heard. */
+struct heard {
+    uint32_t moment;
+    char *question, *answer;
+    size_t length;
 };
 
 static double clock_now(void)
@@ -123,16 +149,169 @@ static void answer(struct session *session, const struct judgement *judgement)
     relay_events(session);
 }
 
+static void judging_free(struct judging *judging)
+{
+    judge_job_free(judging->job);
+    free(judging->answer);
+    free(judging);
+}
+
+static void fault(struct session *session, const char *message)
+{
+    struct judgement judgement;
+    log_error("session %llu: %s", (unsigned long long)session->number, message);
+    judgement_fault(&judgement, message, "Try again; the statement was not carried out.");
+    engine_judged(session->engine, &judgement); /* its events are taken up by whoever called the engine */
+}
+
+static void submit(struct judging *judging)
+{
+    struct session *session = judging->session;
+    judging->state = JUDGING_BENCH;
+    if (judge_submit(judging->shared->judges, judging->job))
+        return;
+    session->judging = NULL;
+    judging_free(judging);
+    fault(session, "too many statements wait to be judged");
+}
+
+/* It was decided, and then its session ended before the server was told. */
+static void finish_unsent(const struct judging *judging)
+{
+    const struct judgement *judgement = &judging->job->judgement;
+    for (size_t i = 0; judging->shared->audit && i < judgement->n_records; i++) {
+        const struct audit_finished record = {.decided = judgement->records[i],
+                                              .sqlstate = "08003", /* connection does not exist */
+                                              .rows = -1,
+                                              .lock_wait_ms = -1,
+                                              .txn = "rolled_back"};
+        if (record.decided)
+            audit_finished(judging->shared->audit, &record);
+    }
+}
+
+/* ---- the question ------------------------------------------------------------------------------------ */
+
+static void forget_heard(struct session *session)
+{
+    struct heard *heard = session->heard;
+    session->heard = NULL;
+    if (!heard)
+        return;
+    free(heard->question);
+    free(heard->answer);
+    free(heard);
+}
+
+/* Without memory it is asked again. */
+static void keep_heard(struct session *session, const struct judging *judging)
+{
+    struct heard *heard = calloc(1, sizeof *heard);
+    session->heard = heard;
+    if (!heard)
+        return;
+    heard->moment = judging->moment;
+    heard->length = judging->answer_length;
+    heard->question = strdup(judging->job->question);
+    heard->answer = malloc(judging->answer_length);
+    if (heard->question && heard->answer)
+        memcpy(heard->answer, judging->answer, judging->answer_length);
+    else
+        forget_heard(session);
+}
+
+/* One row of one column. */
+static void question_reply(void *argument, uint8_t type, const uint8_t *payload, size_t n)
+{
+    struct judging *judging = argument;
+    uint16_t columns;
+    uint32_t length;
+    if (type != 'D' || judging->answer || n < 6)
+        return;
+    memcpy(&columns, payload, sizeof columns);
+    memcpy(&length, payload + 2, sizeof length);
+    length = ntohl(length);
+    if (ntohs(columns) != 1 || length != n - 6)
+        return;
+    judging->answer = malloc(length + 1);
+    if (!judging->answer)
+        return;
+    memcpy(judging->answer, payload + 6, length);
+    judging->answer_length = length;
+}
+
+static void question_over(void *argument, bool answered)
+{
+    struct judging *judging = argument;
+    struct session *session = judging->session;
+    if (!session) {
+        judging_free(judging);
+        return;
+    }
+    if (engine_ended(session->engine)) {
+        judging->state = JUDGING_LEFT;
+        return;
+    }
+    struct metrics *metrics = &session->room->metrics;
+    metric_add(metrics, METRIC_question_seconds_total, (uint64_t)((clock_now() - judging->asked) * 1e9));
+    if (!answered || !judging->answer)
+        metric_add(metrics, METRIC_questions_unanswered_total, 1);
+    else if (judging->occasion == JUDGE_PARSE && judging->answer_length <= HEARD_MAX)
+        keep_heard(session, judging);
+    judge_answer(judging->job, answered ? judging->answer : NULL, judging->answer_length);
+    free(judging->answer);
+    judging->answer = NULL;
+    submit(judging);
+}
+
+/* False: the job goes to the bench again as it is. */
+static bool ask(struct session *session, struct judging *judging)
+{
+    const char *value = judging->job->question;
+    const struct engine_question question = {.sql = judging->job->question_sql,
+                                             .values = &value,
+                                             .n_values = 1,
+                                             .reply = question_reply,
+                                             .over = question_over,
+                                             .argument = judging};
+    judging->state = JUDGING_ASKS;
+    judging->asked = clock_now();
+    if (!engine_ask(session->engine, &question))
+        return false;
+    metric_add(&session->room->metrics, METRIC_questions_total, 1);
+    return true;
+}
+
+static void go_on(struct session *session, struct judging *judging)
+{
+    struct judge_job *job = judging->job;
+    const struct heard *heard = session->heard;
+    if (heard && heard->moment == judging->moment && strcmp(heard->question, job->question) == 0)
+        judge_answer(job, heard->answer, heard->length);
+    else if (ask(session, judging))
+        return;
+    else
+        judge_answer(job, NULL, 0);
+    submit(judging);
+}
+
 static void come_home(struct loop_task *task)
 {
     struct judging *judging = (struct judging *)task;
     struct session *session = judging->session;
+    const struct judge_job *job = judging->job;
+    if (session && job->question && !job->asked) {
+        go_on(session, judging);
+        session_settle(session);
+        return;
+    }
     if (session) {
         session->judging = NULL;
-        answer(session, &judging->job->judgement);
+        answer(session, &job->judgement);
+    } else {
+        finish_unsent(judging);
     }
-    judge_job_free(judging->job);
-    free(judging);
+    judging_free(judging);
     if (session)
         session_settle(session);
 }
@@ -144,12 +323,24 @@ static void post_home(struct judge_job *job)
     loop_post(judging->loop, &judging->task);
 }
 
-static void fault(struct session *session, const char *message)
+static char question_name[48];
+
+static void make_question_name(void)
 {
-    struct judgement judgement;
-    log_error("session %llu: %s", (unsigned long long)session->number, message);
-    judgement_fault(&judgement, message, "Try again; the statement was not carried out.");
-    answer(session, &judgement);
+    uint64_t number[2];
+    if (getrandom(number, sizeof number, 0) != (ssize_t)sizeof number) {
+        log_error("no random numbers: the name of our statements can be guessed");
+        number[0] = number[1] = (uint64_t)(clock_now() * 1e9);
+    }
+    snprintf(question_name, sizeof question_name, "pgsluice_%016llx%016llx", (unsigned long long)number[0],
+             (unsigned long long)number[1]);
+}
+
+const char *session_question_name(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_question_name);
+    return question_name;
 }
 
 void session_judge(struct session *session, const struct engine_judge *event)
@@ -163,6 +354,7 @@ void session_judge(struct session *session, const struct engine_judge *event)
         .client_encoding = engine_client_encoding(session->engine),
         .start_waiver = session->start_waiver,
         .server_version = engine_server_version(session->engine),
+        .may_ask = true,
     };
     struct judging *judging = calloc(1, sizeof *judging);
     struct judge_job *job = judging ? judge_job_new(event, &who, session->room->conf) : NULL;
@@ -173,24 +365,28 @@ void session_judge(struct session *session, const struct engine_judge *event)
     }
     judging->task.run = come_home;
     judging->loop = session->room->loop;
+    judging->shared = session->room->shared;
     judging->session = session;
     judging->job = job;
+    judging->occasion = event->occasion;
+    judging->moment = event->moment;
+    if (session->heard && session->heard->moment != event->moment)
+        forget_heard(session);
     job->owner = judging;
     job->done = post_home;
     session->judging = judging;
-    if (!judge_submit(session->room->shared->judges, job)) {
-        session->judging = NULL;
-        judge_job_free(job);
-        free(judging);
-        fault(session, "too many statements wait to be judged");
-    }
+    submit(judging);
 }
 
 void session_judge_abandon(struct session *session)
 {
-    if (!session->judging)
-        return;
-    session->judging->job->orphan = true;
-    session->judging->session = NULL;
+    struct judging *judging = session->judging;
+    forget_heard(session);
     session->judging = NULL;
+    if (!judging)
+        return;
+    judging->job->orphan = true;
+    judging->session = NULL;
+    if (judging->state == JUDGING_LEFT)
+        judging_free(judging);
 }

@@ -408,6 +408,7 @@ void relay_begin(struct session *session)
         .same_certificate = tls_same_certificate(&session->client.stream, &session->server.stream),
         .replication = startup_replication(startup),
         .protocol = startup->protocol,
+        .question_name = session_question_name(),
         .may_hold = may_hold,
         .argument = session,
     };
