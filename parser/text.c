@@ -3,6 +3,10 @@
  *
  * PostgreSQL's names of encodings are mapped to iconv's (manual, table 24.3). What glibc's iconv has no table
  * for (MULE_INTERNAL) is NULL: such a text can't be judged.
+ *
+ * For the server a byte below 0x80 that is no part of a longer character is ASCII in every encoding. glibc's
+ * SHIFT_JISX0213 has a yen sign and an overline at 0x5C and 0x7E, its JOHAB a won sign at 0x5C: a backslash
+ * that the server obeys would be lost. So of these two only the longer characters are given to iconv.
  */
 #include "parser/parse.h"
 
@@ -110,27 +114,82 @@ static char *from_ascii(const void *parent, const char *text, size_t length, siz
     return result;
 }
 
+/* A place to read from and one to write to. */
+struct passage {
+    char *from, *to;
+    size_t input, room;
+};
+
+static bool convert_all(iconv_t conversion, struct passage *passage)
+{
+    return iconv(conversion, &passage->from, &passage->input, &passage->to, &passage->room) == 0 &&
+           passage->input == 0 && iconv(conversion, NULL, NULL, &passage->to, &passage->room) == 0;
+}
+
+/* What a character of SHIFT_JIS_2004 is for a server with UTF-8 (seen on 13 to 18), or 0. */
+static char ascii_of(const char *at, size_t left)
+{
+    if (left < 2 || (unsigned char)at[0] != 0x81)
+        return 0;
+    return (unsigned char)at[1] == 0x5f ? '\\' : (unsigned char)at[1] == 0xb0 ? '~' : '\0';
+}
+
+/* Bytes of the character, in an encoding where only half-width katakana are single bytes above 0x7f. */
+static size_t bytes_of(const char *at, bool katakana)
+{
+    unsigned char lead = (unsigned char)*at;
+    return lead < 0x80 || (katakana && lead >= 0xa1 && lead <= 0xdf) ? 1 : 2;
+}
+
+/* ASCII goes as it is, what stands in between to iconv. */
+static bool convert_beside_ascii(iconv_t conversion, struct passage *passage, bool katakana)
+{
+    while (passage->input > 0) {
+        size_t left = passage->input, n = 0;
+        char plain = (unsigned char)*passage->from < 0x80 ? *passage->from
+                     : katakana                           ? ascii_of(passage->from, left)
+                                                          : '\0';
+        if ((unsigned char)*passage->from < 0x80 || plain) {
+            n = bytes_of(passage->from, katakana);
+            *passage->to++ = plain;
+            passage->from += n;
+            passage->input -= n;
+            passage->room--;
+            continue;
+        }
+        while (n < left && (unsigned char)passage->from[n] >= 0x80 &&
+               !(katakana && ascii_of(passage->from + n, left - n)))
+            n += bytes_of(passage->from + n, katakana);
+        passage->input = n < left ? n : left;
+        if (!convert_all(conversion, passage))
+            return false;
+        passage->input = n < left ? left - n : 0;
+    }
+    return true;
+}
+
 static char *convert(const void *parent, const char *text, size_t length, const char *from, size_t *out)
 {
     iconv_t conversion = iconv_open("UTF-8", from);
     if (conversion == (iconv_t)-1)
         return NULL;
-    size_t room = 4 * length + 4, left = room, input = length;
-    char *result = talloc_array(parent, char, room + 1), *to = result, *at = NULL;
-    char *source = result ? talloc_memdup(result, text, length) : NULL;
-    at = source;
+    size_t room = 4 * length + 4;
+    char *result = talloc_array(parent, char, room + 1);
+    char *source = result && length ? talloc_memdup(result, text, length) : NULL;
+    struct passage passage = {source, result, length, room};
+    bool katakana = strcmp(from, "SHIFT_JISX0213") == 0;
     bool ok = result && (source || length == 0);
     if (ok && length > 0)
-        ok = iconv(conversion, &at, &input, &to, &left) == 0 && input == 0 &&
-             iconv(conversion, NULL, NULL, &to, &left) == 0;
+        ok = katakana || strcmp(from, "JOHAB") == 0 ? convert_beside_ascii(conversion, &passage, katakana)
+                                                    : convert_all(conversion, &passage);
     iconv_close(conversion);
     talloc_free(source);
     if (!ok) {
         talloc_free(result);
         return NULL;
     }
-    *to = '\0';
-    *out = (size_t)(to - result);
+    *passage.to = '\0';
+    *out = (size_t)(passage.to - result);
     return result;
 }
 

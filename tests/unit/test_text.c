@@ -58,6 +58,11 @@ static void test_encodings(void **state)
         {"EUC_JP", "\xa4\xa2", "あ"},
         {"EUC_JIS_2004", "\xa4\xa2", "あ"},
         {"SHIFT_JIS_2004", "\x82\xa0", "あ"},
+        {"SHIFT_JIS_2004", "a\x83\x5c\\\x82\xa0~\xb1", "aソ\\あ~ｱ"},
+        {"SHIFT_JIS_2004", "\x81\x5f\x81\xb0\x83\x81\x5f", "\\~メ_"}, /* 0x81 as a trailing byte */
+        {"SHIFT_JIS_2004", "\x82\xf5x", "か\xe3\x82\x9ax"},           /* two characters of Unicode */
+        {"SHIFT_JIS_2004", "\x81", NULL},
+        {"SHIFT_JIS_2004", "a\x83", NULL},
         {"SJIS", "\x83\x5c", "ソ"},
         {"SJIS", "\x83", NULL},
         {"BIG5", "\xa5\x5c", "功"},
@@ -66,6 +71,8 @@ static void test_encodings(void **state)
         {"GB18030", "\x81\x30\x84\x36", "¥"},
         {"GB18030", "\x81\x30\x84", NULL},
         {"JOHAB", "\x88\x61", "가"},
+        {"JOHAB", "'\x88\x61\\'", "'가\\'"},
+        {"JOHAB", "\x88", NULL},
         {"EUC_CN", "\xb0\xa1", "啊"},
         {"EUC_KR", "\xb0\xa1", "가"},
         {"EUC_TW", "\xc4\xa1", "一"},
@@ -80,6 +87,30 @@ static void test_encodings(void **state)
                      rows[i].utf8 ? rows[i].utf8 : "nothing");
         if (got)
             assert_int_equal(length, strlen(got));
+        talloc_free(got);
+    }
+}
+
+/* A server takes them for ASCII in every client encoding, and so for quotes, backslashes, names. */
+static void test_ascii_is_ascii(void **state)
+{
+    static const char *const encodings[] = {
+        "LATIN1",  "LATIN2",  "LATIN3",     "LATIN4",     "LATIN5",       "LATIN6",
+        "LATIN7",  "LATIN8",  "LATIN9",     "LATIN10",    "ISO_8859_5",   "ISO_8859_6",
+        "WIN866",  "WIN874",  "ISO_8859_7", "ISO_8859_8", "WIN1250",      "WIN1251",
+        "WIN1252", "WIN1253", "WIN1254",    "WIN1255",    "WIN1256",      "WIN1257",
+        "WIN1258", "KOI8R",   "KOI8U",      "EUC_JP",     "EUC_JIS_2004", "SHIFT_JIS_2004",
+        "EUC_CN",  "EUC_KR",  "EUC_TW",     "SJIS",       "BIG5",         "GBK",
+        "UHC",     "GB18030", "JOHAB",      "SQL_ASCII",  "UTF8"};
+    char ascii[128];
+    for (int i = 0; i < 127; i++)
+        ascii[i] = (char)(i + 1);
+    ascii[127] = '\0';
+    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++) {
+        size_t length;
+        char *got = text_to_utf8(NULL, ascii, 127, encodings[i], &length);
+        if (!got || length != 127 || memcmp(got, ascii, 128) != 0)
+            fail_msg("%s changes ASCII", encodings[i]);
         talloc_free(got);
     }
 }
@@ -163,8 +194,11 @@ static void test_reserved_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encodings),      cmocka_unit_test(test_nul_bytes_are_kept),
-        cmocka_unit_test(test_characters),     cmocka_unit_test(test_quoting),
+        cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_ascii_is_ascii),
+        cmocka_unit_test(test_nul_bytes_are_kept),
+        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_quoting),
         cmocka_unit_test(test_reserved_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
