@@ -215,6 +215,8 @@ size_t client_message(struct engine *, const struct frame *, const struct sinks 
 struct ledger_entry *client_entry(struct engine *, enum ledger_kind, enum ledger_disposition);
 
 /* ---- engine_text.c ---- */
+/* The SQL text of a whole Query or Parse. */
+const char *text_sql(const struct frame *, size_t *length);
 size_t text_message(struct engine *, const struct frame *, const struct sinks *);
 size_t text_pass(struct engine *, const struct frame *, const struct sinks *, struct held *);
 /* A Parse of this name goes on: what the name means then. `held` is NULL where nothing of the text was

@@ -109,6 +109,7 @@ void engine_judged(struct engine *engine, const struct judgement *judgement)
     answer->n_records = n_records;
     held->answered = true;
     held->told = true;
+    held->judge.sql = NULL; /* the caller's bytes may go now */
 }
 
 /* ---- what hangs on the ledger entry ------------------------------------------------------------------ */
@@ -146,8 +147,10 @@ bool extra_of_held(struct engine *engine, struct ledger_entry *entry, struct hel
 
 /* Characters of the author's text as the server will count them: those of the server's encoding, which are as
  * many as the client's unless one of the two does not know characters. */
-static uint32_t characters_of(struct engine *engine, const char *sql, size_t length)
+static uint32_t characters_of(struct engine *engine, const struct frame *frame)
 {
+    size_t length;
+    const char *sql = text_sql(frame, &length);
     const char *encoding = engine->client_encoding;
     if (strcmp(engine->server_encoding, "SQL_ASCII") == 0)
         return (uint32_t)length;
@@ -160,13 +163,15 @@ static uint32_t characters_of(struct engine *engine, const char *sql, size_t len
     return characters;
 }
 
-static void write_substitute(struct writer *writer, const struct frame *frame, const struct held *held,
-                             bool read, const char *token)
+/* What the judgement was told of the text points into bytes that are gone: the frame has it again. */
+static void write_substitute(struct writer *writer, const struct frame *frame, bool read, const char *token)
 {
     struct writer sql;
     writer_init(&sql, writer->limit);
     if (read) {
-        writer_bytes(&sql, held->judge.sql, strnlen(held->judge.sql, held->judge.sql_length));
+        size_t length;
+        const char *text = text_sql(frame, &length);
+        writer_bytes(&sql, text, length);
         writer_bytes(&sql, "\n;", 2);
     }
     writer_bytes(&sql, token, strlen(token));
@@ -199,11 +204,10 @@ static size_t substitute(struct engine *engine, const struct frame *frame, const
     extra->token = talloc_strdup(extra, token);
     extra->let_read = read;
     if (read)
-        extra->characters =
-            characters_of(engine, held->judge.sql, strnlen(held->judge.sql, held->judge.sql_length));
+        extra->characters = characters_of(engine, frame);
     struct writer writer;
     writer_init(&writer, frame->total + strlen(token) + SUBSTITUTE_ROOM);
-    write_substitute(&writer, frame, held, read, token);
+    write_substitute(&writer, frame, read, token);
     if (!extra->refusal || !extra->token || !writer_ok(&writer)) {
         writer_release(&writer);
         return engine_out_of_memory(engine, sinks);
@@ -303,8 +307,6 @@ size_t refuse(struct engine *engine, const struct frame *frame, const struct sin
         (struct report){.severity = "ERROR", .sqlstate = "SL900", .message = message, .hint = hint};
     if (!held->answer.notices)
         held->answer.notices = talloc_array(held, struct report, 1);
-    held->judge.sql = "";
-    held->judge.sql_length = 0;
     size_t taken =
         held->answer.notices ? substitute(engine, frame, sinks, kind) : engine_out_of_memory(engine, sinks);
     if (!held_before)

@@ -150,14 +150,25 @@ static size_t long_judge(struct engine *engine, const struct frame *frame, const
     return held_tell(engine, held);
 }
 
+/* What the Parse's name means from now on: of a statement that was judged, its head. */
+static enum prepared_change long_name(struct engine *engine, const struct frame *frame,
+                                      const struct held *held)
+{
+    const struct prepared_name *name = &engine->long_text->name;
+    if (!held)
+        return text_name(engine, name, "", 0, NULL);
+    size_t there = (frame_whole(frame) ? frame->total : frame->have) - FRAME_HEADER;
+    const struct engine_statement *statement = held->statements;
+    return text_name(engine, name, text_start(frame, there) + statement->offset, statement->length, held);
+}
+
 /* The message's entry, when its first bytes go on. */
 static struct ledger_entry *long_entry(struct engine *engine, const struct frame *frame, struct held *held,
                                        const struct sinks *sinks)
 {
     enum prepared_change change = PREPARED_NOTHING;
     if (frame->type == CLIENT_PARSE)
-        change = text_name(engine, &engine->long_text->name, held ? held->statements->text : "",
-                           held ? held->statements->length : 0, held);
+        change = long_name(engine, frame, held);
     if (change == PREPARED_FULL) {
         (void)engine_cut(engine, sinks, "SL900",
                          "pgsluice: too many schema changes are prepared in this session", NULL,

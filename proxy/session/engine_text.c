@@ -53,6 +53,13 @@ static struct text text_of(const struct frame *frame)
     return text;
 }
 
+const char *text_sql(const struct frame *frame, size_t *length)
+{
+    struct text text = text_of(frame);
+    *length = strnlen(text.sql, text.length);
+    return text.sql;
+}
+
 struct walk {
     struct gate gate;
     bool ended;
