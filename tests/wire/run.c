@@ -240,11 +240,11 @@ static void answer(struct run *run, const struct step *step)
         else if (strcmp(what, "rule") == 0)
             judgement.refusal.constraint = value;
         else if (strcmp(what, "position") == 0)
-            judgement.refusal.position = (uint32_t)atoi(value);
+            judgement.refusal.position = (uint32_t)strtoul(value, NULL, 10);
         else if (strcmp(what, "token") == 0)
             judgement.token = value;
         else if (strcmp(what, "record") == 0)
-            records[judgement.n_records++] = (uint64_t)atoi(value);
+            records[judgement.n_records++] = (uint64_t)strtoul(value, NULL, 10);
         else if (strcmp(what, "notice") == 0)
             notices[judgement.n_notices++] =
                 (struct report){.severity = "WARNING", .sqlstate = "01000", .message = value};
@@ -292,7 +292,7 @@ static void option(struct run *run, const struct step *step)
     else if (strcmp(name, "same-certificate") == 0)
         run->options.same_certificate = true;
     else if (strcmp(name, "held") == 0)
-        run->options.held_message = (uint64_t)atoi(step->words[2]);
+        run->options.held_message = (uint64_t)strtoul(step->words[2], NULL, 10);
     else if (strcmp(name, "may-not-hold") == 0)
         run->hold_denied = true;
     else
