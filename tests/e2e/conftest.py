@@ -15,7 +15,7 @@ import tempfile
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from harness import Proxy, Server, basic_config, default_version, free_port  # noqa: E402
+from harness import Proxy, Server, basic_config, default_version, free_port, server_bins  # noqa: E402
 
 
 @pytest.fixture
@@ -34,10 +34,18 @@ def shared_folder():
     shutil.rmtree(path, ignore_errors=True)
 
 
+def pytest_generate_tests(metafunc):
+    """A module that says ALL_SERVERS = True runs on every server version that is at hand."""
+    if "server" in metafunc.fixturenames and getattr(metafunc.module, "ALL_SERVERS", False):
+        metafunc.parametrize("server", sorted(server_bins()), indirect=True, scope="session",
+                             ids=lambda version: "PostgreSQL %d" % version)
+
+
 @pytest.fixture(scope="session")
-def server(shared_folder):
+def server(shared_folder, request):
     """One server for all tests that don't change it as a whole; make a database of your own."""
-    shared = Server(shared_folder / "server", default_version())
+    version = getattr(request, "param", None) or default_version()
+    shared = Server(shared_folder / ("server%d" % version), version)
     yield shared
     shared.stop("immediate")
 
@@ -91,7 +99,7 @@ def proxy_factory(folder):
 @pytest.fixture
 def database(server, request):
     """An empty database of the test's own on the shared server."""
-    name = "t_" + "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:50]
+    name = "t_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in request.node.name.lower())[:50]
     server.sql('DROP DATABASE IF EXISTS "%s"' % name)
     server.sql('CREATE DATABASE "%s"' % name)
     yield name

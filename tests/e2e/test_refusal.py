@@ -12,6 +12,8 @@ from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, close, copy_data, de
 RISKY = "ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"
 BROKEN = "pgsluice_refused_volatile_default"
 
+ALL_SERVERS = True
+
 
 @pytest.fixture
 def pair(server, proxy_factory, database):

@@ -10,6 +10,8 @@ import wire
 from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, close, copy_data, copy_fail, describe, execute, message,
                   parse, plain, query)
 
+ALL_SERVERS = True
+
 
 @pytest.fixture
 def pair(server, proxy_factory, database):
