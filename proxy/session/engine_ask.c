@@ -59,10 +59,12 @@ static struct ledger_entry *ask_entry(struct engine *engine, enum ledger_kind ki
 
 static bool ask_write(struct engine *engine, struct question *question, struct writer *writer)
 {
-    static const enum ledger_kind kinds[] = {LEDGER_PARSE, LEDGER_BIND, LEDGER_EXECUTE, LEDGER_CLOSE,
-                                             LEDGER_CLOSE};
+    static const enum ledger_kind kinds[] = {LEDGER_CLOSE,   LEDGER_PARSE, LEDGER_BIND,
+                                             LEDGER_EXECUTE, LEDGER_CLOSE, LEDGER_CLOSE};
     const struct engine_question *asked = &question->asked;
     const char *name = engine->options.question_name ? engine->options.question_name : "pgsluice_question";
+    if (engine->question_left)
+        message_target_write(writer, CLIENT_CLOSE, 'S', name);
     message_parse_write(writer, name, asked->sql, strlen(asked->sql), NULL, 0);
     message_bind_write(writer, name, name, asked->values, asked->n_values);
     message_execute_write(writer, name, 0);
@@ -71,10 +73,11 @@ static bool ask_write(struct engine *engine, struct question *question, struct w
     message_plain_write(writer, question->synced ? CLIENT_SYNC : CLIENT_FLUSH);
     size_t n = sizeof kinds / sizeof kinds[0];
     bool done = writer_ok(writer);
-    for (size_t i = 0; i < n && done; i++)
+    for (size_t i = !engine->question_left; i < n && done; i++)
         done = ask_entry(engine, kinds[i], question) != NULL;
     if (done && question->synced)
         done = ask_entry(engine, LEDGER_SYNC, question) != NULL;
+    engine->question_left = false;
     return done;
 }
 
@@ -139,6 +142,7 @@ bool ask_failed(struct engine *engine, struct extra *extra)
     bool harmless = question && question->synced && engine->status == 'I' && ask_fault(engine->error);
     if (!harmless && engine->held && question && question->synced)
         engine->held->failed = true;
+    engine->question_left = true;
     ask_unanswered(question);
     return harmless;
 }

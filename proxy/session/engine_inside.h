@@ -115,6 +115,7 @@ struct engine {
     bool hot_standby : 1;
     bool skipping : 1;      /* the server ignores everything up to the next Sync, and none was sent yet */
     bool dropping : 1;      /* …and it is we who do that: the server knows of no error to skip after */
+    bool question_left : 1; /* a question failed: its statement may still be there */
     bool executed : 1;      /* the client has sent an Execute since the last Sync or Query */
     bool unsynced : 1;      /* the client has sent extended messages since the last Sync or Query */
     bool copy_in : 1;       /* copy mode: the server reads the client's data, whose end was not sent yet */
