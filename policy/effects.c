@@ -3,8 +3,8 @@
  */
 #include "policy/effects.h"
 
+#include <stdarg.h>
 #include <string.h>
-#include <strings.h>
 #include <talloc.h>
 
 enum answer answer_or(enum answer a, enum answer b)
@@ -14,41 +14,9 @@ enum answer answer_or(enum answer a, enum answer b)
     return a == ANSWER_UNKNOWN ? a : b;
 }
 
-bool table_small(const struct policy_context *context)
+enum answer answer_of(bool is)
 {
-    const struct table_facts *table = context->table;
-    const struct conf_policy *policy = &context->conf->policy;
-    if (table == NULL || !table->exists || table->rows < 0 || table->children > 0)
-        return false;
-    return table->rows <= (double)policy->small_table_rows && table->size <= policy->small_table_size;
-}
-
-bool table_private(const struct policy_context *context)
-{
-    const struct table_facts *table = context->table;
-    return table != NULL && table->exists && (table->created_here || table->relpersistence == 't');
-}
-
-enum answer table_has_rows(const struct policy_context *context)
-{
-    const struct table_facts *table = context->table;
-    if (table == NULL || !table->exists || table->rows < 0 || table->children > 0)
-        return ANSWER_UNKNOWN;
-    if (table->size == 0)
-        return ANSWER_NO;
-    return table->rows >= 1 ? ANSWER_YES : ANSWER_UNKNOWN; /* pages, but no rows when last analyzed */
-}
-
-enum answer table_has_column(const struct policy_context *context, const char *column)
-{
-    const struct table_facts *table = context->table;
-    if (table == NULL || !table->exists)
-        return ANSWER_UNKNOWN;
-    for (size_t i = 0; i < table->n_columns; i++) {
-        if (strcmp(table->columns[i], column) == 0)
-            return ANSWER_YES;
-    }
-    return ANSWER_NO;
+    return is ? ANSWER_YES : ANSWER_NO;
 }
 
 /* ---- statements that are told apart by their tag ---- */
@@ -86,24 +54,209 @@ static void other_effects(struct effects *effects, const struct facts *facts)
     }
 }
 
-static void create_index_effects(struct effects *effects, const struct facts *facts)
+/* ---- failing for certain ---- */
+
+static void fails(struct parts *parts, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void fails(struct parts *parts, const char *format, ...)
 {
+    va_list arguments;
+    if (parts->total.fails == ANSWER_YES)
+        return;
+    va_start(arguments, format);
+    parts->total = (struct effects){.fails = ANSWER_YES};
+    parts->total.fails_with = talloc_vasprintf(parts, format, arguments);
+    va_end(arguments);
+}
+
+static void may_fail(struct parts *parts)
+{
+    parts->total.fails = answer_or(parts->total.fails, ANSWER_UNKNOWN);
+}
+
+/* ---- CREATE INDEX ---- */
+
+/* An index lives in its table's schema. UNKNOWN where the catalog can't say. */
+static enum answer index_exists(const struct look *look, const struct catalog_relation *table)
+{
+    const struct facts *facts = look->facts;
+    if (facts->object.name == NULL)
+        return ANSWER_NO;
+    if (table == NULL)
+        return ANSWER_UNKNOWN;
+    for (size_t i = 0; i < table->n_indexes; i++) {
+        if (strcmp(table->indexes[i].name, facts->object.name) == 0)
+            return ANSWER_YES;
+    }
+    const struct name full = {table->schema, facts->object.name, -1};
+    const struct catalog_relation *other = catalog_relation(look->names, &full);
+    return other == NULL ? ANSWER_UNKNOWN : answer_of(other->exists);
+}
+
+static void create_index_effects(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    const struct catalog_relation *table = table_structure(look);
+    struct effects *effects = &parts->total;
     effects->lock = facts->concurrently ? LOCK_SHARE_UPDATE_EXCLUSIVE : LOCK_SHARE;
     effects->index_build = ANSWER_YES;
     effects->fails = facts->unique ? ANSWER_UNKNOWN : ANSWER_NO;
+    if (facts->if_not_exists && facts->object.name != NULL)
+        effects->index_build = ANSWER_UNKNOWN;
+    if (table == NULL)
+        return;
+    may_fail(parts); /* its columns and operator classes are not looked into */
+    if (strchr("rmp", table->kind) == NULL)
+        fails(parts, "cannot create index on relation \"%s\"", table->name);
+    if (!table->may_own)
+        fails(parts, "must be owner of table %s", table->name);
+    if (table->kind == 'p' && facts->concurrently)
+        fails(parts, "cannot create index on partitioned table \"%s\" concurrently", table->name);
+    enum answer exists = index_exists(look, table);
+    if (exists == ANSWER_YES && !facts->if_not_exists)
+        fails(parts, "relation \"%s\" already exists", facts->object.name);
+    if (effects->fails == ANSWER_YES)
+        return;
+    if (facts->if_not_exists && facts->object.name != NULL)
+        effects->index_build = exists == ANSWER_YES  ? ANSWER_NO
+                               : exists == ANSWER_NO ? ANSWER_YES
+                                                     : ANSWER_UNKNOWN;
+    if (table->kind == 'p' && (facts->only || !table_stores_rows(look)))
+        effects->index_build = ANSWER_NO;
 }
 
-static void drop_effects(struct effects *effects, const struct facts *facts)
+/* ---- CREATE TABLE ---- */
+
+/* The schema that a table without one is made in: the first of the path that isn't implied. */
+static const char *creation_schema(const struct catalog *names)
+{
+    for (size_t i = 0; i < names->n_path; i++) {
+        if (strcmp(names->path[i], "pg_catalog") != 0 && strncmp(names->path[i], "pg_temp", 7) != 0)
+            return names->path[i];
+    }
+    return NULL;
+}
+
+static enum answer made_already(const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    if (look->context->names == NULL || facts->temporary)
+        return ANSWER_UNKNOWN;
+    const struct name full = {facts->object.schema != NULL ? facts->object.schema
+                                                           : creation_schema(look->context->names),
+                              facts->object.name, -1};
+    if (full.schema == NULL || full.name == NULL)
+        return ANSWER_UNKNOWN;
+    struct table table = table_named(look, &full);
+    if (table.relation == NULL && !table.missing)
+        return table.fresh ? ANSWER_YES : ANSWER_UNKNOWN;
+    return table.changed ? ANSWER_UNKNOWN : answer_of(table.relation != NULL);
+}
+
+/* What it does to tables that are there: a new partition locks its parent; its bound may send it through the
+ * parent's default partition. */
+static void create_table_effects(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    enum answer made = made_already(look);
+    if (made == ANSWER_YES && facts->if_not_exists)
+        return;
+    if (made == ANSWER_YES) {
+        fails(parts, "relation \"%s\" already exists", facts->object.name);
+        return;
+    }
+    if (look->names != NULL)
+        may_fail(parts); /* its columns are not looked into */
+    if (facts->index_table.name == NULL)
+        return;
+    struct table parent = table_named(look, &facts->index_table);
+    if (parent.missing && !facts->if_not_exists)
+        fails(parts, "relation \"%s\" does not exist", facts->index_table.name);
+    else if (!parent.fresh)
+        parts->total.lock = facts->partition_of ? LOCK_ACCESS_EXCLUSIVE : LOCK_SHARE_UPDATE_EXCLUSIVE;
+    if (facts->partition_of && parts->total.fails != ANSWER_YES && !parent.fresh)
+        parts->total.scan = ANSWER_UNKNOWN;
+}
+
+/* ---- DROP and TRUNCATE ---- */
+
+static enum lock_mode drop_lock(const struct facts *facts)
 {
     static const char *const locking[] = {
         "TABLE",   "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "INDEX", "RULE",
         "TRIGGER", "POLICY",        NULL};
     for (size_t i = 0; locking[i] != NULL; i++) {
         if (strcmp(locking[i], facts->object_kind) == 0)
-            effects->lock = facts->concurrently ? LOCK_SHARE_UPDATE_EXCLUSIVE : LOCK_ACCESS_EXCLUSIVE;
+            return facts->concurrently ? LOCK_SHARE_UPDATE_EXCLUSIVE : LOCK_ACCESS_EXCLUSIVE;
     }
-    if (strcmp(facts->object_kind, "STATISTICS") == 0)
-        effects->lock = LOCK_SHARE_UPDATE_EXCLUSIVE;
+    return strcmp(facts->object_kind, "STATISTICS") == 0 ? LOCK_SHARE_UPDATE_EXCLUSIVE : LOCK_NONE;
+}
+
+static bool is_relation(const char *kind)
+{
+    static const char *const kinds[] = {"TABLE",    "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW",
+                                        "SEQUENCE", "INDEX",         NULL};
+    for (size_t i = 0; kinds[i] != NULL; i++) {
+        if (strcmp(kinds[i], kind) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Something else uses the table, and isn't dropped with it. */
+static void drop_in_use(struct parts *parts, const struct facts *facts, const struct table *table)
+{
+    const struct catalog_relation *relation = table->relation;
+    may_fail(parts); /* functions and policies may depend on it; rights */
+    if (facts->cascade || facts->n_objects > 1 || relation == NULL || table->changed)
+        return;
+    if (relation->n_views > 0 || relation->referenced_by > 0 || relation->n_row_type_users > 0 ||
+        (relation->children > 0 && relation->kind != 'p'))
+        fails(parts, "cannot drop table %s because other objects depend on it", relation->name);
+}
+
+static void drop_effects(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    enum lock_mode lock = drop_lock(facts);
+    if (!is_relation(facts->object_kind) || facts->n_objects == 0 || look->context->names == NULL) {
+        parts->total.lock = lock;
+        if (look->names != NULL)
+            may_fail(parts);
+        return;
+    }
+    for (size_t i = 0; i < facts->n_objects; i++) {
+        struct table table = table_named(look, &facts->objects[i]);
+        if (table.missing && !facts->if_exists)
+            fails(parts, "%s \"%s\" does not exist",
+                  strcmp(facts->object_kind, "TABLE") == 0 ? "table" : "relation", facts->objects[i].name);
+        if (table.missing || parts->total.fails == ANSWER_YES)
+            continue;
+        parts->total.lock = lock;
+        drop_in_use(parts, facts, &table);
+    }
+}
+
+static void truncate_effects(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    parts->total.lock = LOCK_ACCESS_EXCLUSIVE;
+    for (size_t i = 0; look->names != NULL && i < facts->n_objects; i++) {
+        struct table table = table_named(look, &facts->objects[i]);
+        const struct catalog_relation *relation = table.relation;
+        if (table.missing)
+            fails(parts, "relation \"%s\" does not exist", facts->objects[i].name);
+        if (relation == NULL || table.changed || !relation->may_own) {
+            may_fail(parts);
+            continue;
+        }
+        if (strchr("rp", relation->kind) == NULL)
+            relation->kind == 'f' ? may_fail(parts) : fails(parts, "\"%s\" is not a table", relation->name);
+        if (relation->referenced_by > 0 && !facts->cascade)
+            facts->n_objects > 1
+                ? may_fail(parts)
+                : fails(parts, "cannot truncate a table referenced in a foreign key constraint");
+    }
 }
 
 /* ---- statements that run others ---- */
@@ -130,57 +283,88 @@ static struct effects anything(void)
                             .fails = ANSWER_UNKNOWN};
 }
 
-static void nested_effects(struct parts *parts, const struct facts *facts,
-                           const struct policy_context *context)
+struct policy_context nested_context(const void *memory, const struct look *look, size_t index)
 {
-    struct policy_context inner = *context;
-    inner.table = NULL; /* those are facts of another table */
+    struct policy_context inner = *look->context;
+    size_t n = inner.n_before;
+    const struct facts **before = talloc_array(memory, const struct facts *, (unsigned)(n + index + 1));
+    for (size_t i = 0; before != NULL && i < n; i++)
+        before[i] = inner.before[i];
+    for (size_t i = 0; before != NULL && i < index; i++)
+        before[n + i] = look->facts->nested[i].facts;
+    inner.before = before;
+    inner.n_before = before == NULL ? 0 : n + index;
     inner.in_transaction = true;
+    return inner;
+}
+
+static void nested_effects(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
     for (size_t i = 0; i < facts->n_nested; i++) {
-        struct parts *one = parts_of(parts, facts->nested[i].facts, &inner);
+        struct policy_context inner = nested_context(parts, look, i);
+        struct look within = look_at(&inner, facts->nested[i].facts);
+        struct parts *one = parts_of(parts, &within);
         add_effects(&parts->total, &one->total);
         /* an EXCEPTION block or an IF may keep a nested failure from failing the whole */
         if (parts->total.fails == ANSWER_YES)
             parts->total.fails = ANSWER_UNKNOWN;
     }
+    if (parts->total.fails != ANSWER_YES)
+        parts->total.fails_with = NULL;
     if (facts->dynamic) {
         struct effects any = anything();
         add_effects(&parts->total, &any);
     }
+    if (look->names != NULL)
+        may_fail(parts); /* the rest of the block isn't looked into */
 }
 
 /* ---- the whole ---- */
 
-static void statement_effects(struct parts *parts, const struct facts *facts,
-                              const struct policy_context *context)
+static void alter_table_effects(struct parts *parts, const struct look *look)
+{
+    parts->n = look->facts->n_alters;
+    parts->items = talloc_zero_array(parts, struct part, (unsigned)(parts->n > 0 ? parts->n : 1));
+    if (parts->items == NULL)
+        parts->n = 0;
+    alter_effects(parts, look);
+}
+
+static void statement_effects(struct parts *parts, const struct look *look)
 {
     struct effects *effects = &parts->total;
-    switch (facts->kind) {
+    switch (look->facts->kind) {
     case STATEMENT_ALTER_TABLE:
-        parts->n = facts->n_alters;
-        parts->items = talloc_zero_array(parts, struct part, (unsigned)(parts->n > 0 ? parts->n : 1));
-        alter_effects(parts, facts, context);
+        alter_table_effects(parts, look);
+        return;
+    case STATEMENT_CREATE_TABLE:
+        create_table_effects(parts, look);
         return;
     case STATEMENT_CREATE_INDEX:
-        create_index_effects(effects, facts);
+        create_index_effects(parts, look);
         return;
     case STATEMENT_DROP:
-        drop_effects(effects, facts);
+        drop_effects(parts, look);
         return;
     case STATEMENT_TRUNCATE:
-        effects->lock = LOCK_ACCESS_EXCLUSIVE;
+        truncate_effects(parts, look);
         return;
     case STATEMENT_DO:
-        nested_effects(parts, facts, context);
+        nested_effects(parts, look);
         return;
     case STATEMENT_CREATE_EXTENSION:
         effects->rewrite = effects->scan = effects->index_build = effects->fails = ANSWER_UNKNOWN;
         return;
     case STATEMENT_OTHER_DDL:
-        other_effects(effects, facts);
+        other_effects(effects, look->facts);
+        if (look->names != NULL)
+            may_fail(parts);
         return;
-    case STATEMENT_CREATE_TABLE:
     case STATEMENT_CREATE_FUNCTION:
+        if (look->names != NULL)
+            may_fail(parts);
+        return;
     case STATEMENT_TRANSACTION:
     case STATEMENT_SETTING:
     case STATEMENT_QUERY:
@@ -190,49 +374,65 @@ static void statement_effects(struct parts *parts, const struct facts *facts,
 }
 
 /* The table isn't there: nothing is locked and nothing is done. */
-static bool table_missing(struct effects *effects, const void *parent, const struct facts *facts,
-                          const struct policy_context *context)
+static bool table_missing(struct parts *parts, const struct look *look)
 {
+    const struct facts *facts = look->facts;
     bool on_table = facts->kind == STATEMENT_ALTER_TABLE || facts->kind == STATEMENT_CREATE_INDEX;
-    if (!on_table || context->table == NULL || context->table->exists)
+    if (!on_table || !look->table.missing)
         return false;
     if (facts->if_exists)
         return true;
     const struct name *table = facts->kind == STATEMENT_CREATE_INDEX ? &facts->index_table : &facts->object;
-    effects->fails = ANSWER_YES;
-    effects->fails_with =
-        talloc_asprintf(parent, "relation \"%s\" does not exist", table->name == NULL ? "" : table->name);
+    fails(parts, "relation \"%s\" does not exist", table->name == NULL ? "" : table->name);
     return true;
 }
 
 /* CONCURRENTLY commits in between, so it refuses to run inside a transaction (or a DO block). */
-static void concurrently_in_transaction(struct effects *effects, const struct facts *facts,
-                                        const struct policy_context *context)
+static void concurrently_in_transaction(struct parts *parts, const struct look *look)
 {
+    const struct facts *facts = look->facts;
     bool commits = facts->kind == STATEMENT_CREATE_INDEX || facts->kind == STATEMENT_DROP ||
                    strcmp(facts->tag == NULL ? "" : facts->tag, "REINDEX") == 0;
-    if (!facts->concurrently || !commits || !context->in_transaction)
-        return;
-    *effects = (struct effects){.fails = ANSWER_YES,
-                                .fails_with = "CONCURRENTLY cannot run inside a transaction block"};
+    if (facts->concurrently && commits && look->context->in_transaction)
+        fails(parts, "CONCURRENTLY cannot run inside a transaction block");
 }
 
-struct parts *parts_of(const void *talloc_parent, const struct facts *facts,
-                       const struct policy_context *context)
+/* What the session, and event triggers, make of any DDL. */
+static void session_refuses(struct parts *parts, const struct look *look)
+{
+    const struct catalog *names = look->context->names;
+    const struct facts *facts = look->facts;
+    if (names == NULL || facts->kind == STATEMENT_QUERY || facts->kind == STATEMENT_SETTING ||
+        facts->kind == STATEMENT_TRANSACTION || facts->kind == STATEMENT_OTHER || facts->kind == STATEMENT_DO)
+        return;
+    if (names->in_recovery)
+        fails(parts, "cannot execute %s during recovery", facts->tag == NULL ? "DDL" : facts->tag);
+    else if (names->read_only && !facts->temporary && look->context->n_before == 0)
+        fails(parts, "cannot execute %s in a read-only transaction", facts->tag == NULL ? "DDL" : facts->tag);
+    for (size_t i = 0; i < names->n_event_triggers; i++) {
+        bool rewrites = parts->total.rewrite != ANSWER_NO;
+        if (strcmp(names->event_triggers[i].event, "table_rewrite") != 0 || rewrites)
+            may_fail(parts);
+    }
+}
+
+struct parts *parts_of(const void *talloc_parent, const struct look *look)
 {
     struct parts *parts = talloc_zero(talloc_parent, struct parts);
-    if (facts->status != FACTS_OK) {
+    if (look->facts->status != FACTS_OK) {
         parts->total = anything();
         return parts;
     }
-    if (!table_missing(&parts->total, parts, facts, context))
-        statement_effects(parts, facts, context);
-    concurrently_in_transaction(&parts->total, facts, context);
+    if (!table_missing(parts, look))
+        statement_effects(parts, look);
+    concurrently_in_transaction(parts, look);
+    session_refuses(parts, look);
     return parts;
 }
 
 struct effects policy_effects(const void *talloc_parent, const struct facts *facts,
                               const struct policy_context *context)
 {
-    return parts_of(talloc_parent, facts, context)->total;
+    struct look look = look_at(context, facts);
+    return parts_of(talloc_parent, &look)->total;
 }

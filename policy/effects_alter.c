@@ -4,6 +4,7 @@
  * Locks are those of the manual's page on ALTER TABLE and were compared with pg_locks on servers 13 to 18
  * (tests/sql/effects.tsv). Nothing is guessed: where only the catalog knows, the answer is "unknown".
  */
+#include <stdarg.h>
 #include <string.h>
 #include <talloc.h>
 
@@ -71,97 +72,205 @@ static const struct alter_row {
 #undef ROW
 };
 
-/* ---- ALTER COLUMN … TYPE ---- */
-
-/* Types to which no other type can be changed without rewriting (pg_cast has no binary cast to them, and they
- * know no length that could be widened). */
-static bool type_always_rewrites(const struct type_name *type)
+void part_fails(struct part *part, const char *format, ...)
 {
-    static const char *const names[] = {"int2",  "int4", "int8", "float4", "float8", "uuid", "json",
-                                        "jsonb", "bool", "date", "money",  "point",  NULL};
-    if (type->schema != NULL && strcmp(type->schema, "pg_catalog") != 0)
-        return false;
-    for (size_t i = 0; names[i] != NULL; i++) {
-        if (strcmp(type->name, names[i]) == 0)
-            return true;
+    va_list arguments;
+    if (part->fails == ANSWER_YES)
+        return;
+    va_start(arguments, format);
+    part->fails = ANSWER_YES;
+    part->fails_with = talloc_vasprintf(part->memory, format, arguments);
+    va_end(arguments);
+}
+
+void part_may_fail(struct part *part)
+{
+    part->fails = answer_or(part->fails, ANSWER_UNKNOWN);
+}
+
+/* ---- SET NOT NULL ---- */
+
+/* The catalog's mark alone is no proof on 18: a NOT NULL constraint may be NOT VALID. */
+static bool marked_not_null(const struct catalog_relation *relation, const struct catalog_column *column)
+{
+    for (size_t i = 0; i < relation->n_constraints; i++) {
+        const struct catalog_constraint *constraint = &relation->constraints[i];
+        if (constraint->type == 'n' && !constraint->validated && constraint->n_columns == 1 &&
+            constraint->columns[0] == column->number)
+            return false;
     }
-    return false;
+    return column->not_null;
 }
 
-static void column_type(struct part *part)
+/* Would making this column NOT NULL read the table? A CHECK that is dropped, or made, beside it isn't counted
+ * on. */
+static enum answer reads_for_not_null(const struct look *look, const char *name)
 {
-    const struct alter *alter = part->alter;
-    const struct expr *using = alter->expr;
-    if (using != NULL && (using->kind == EXPR_CONSTANT || using->kind == EXPR_NULL))
-        part->rewrite = ANSWER_YES;
-    if (using != NULL && using->kind == EXPR_COLUMN && alter->subject != NULL && using->name.name != NULL &&
-        strcmp(using->name.name, alter->subject) != 0)
-        part->rewrite = ANSWER_YES;
-    if (alter->column != NULL && type_always_rewrites(&alter->column->type))
-        part->rewrite = ANSWER_YES;
-    part->index_build = ANSWER_UNKNOWN; /* indexes on the column are built anew unless their order is kept */
-}
-
-/* ---- constraints ---- */
-
-static void set_not_null(struct part *part, const struct facts *facts, const struct policy_context *context)
-{
-    const struct column_definition *column = added_column(facts, part->alter->subject);
+    const struct catalog_relation *relation = table_structure(look);
+    const struct catalog_column *column = relation == NULL ? NULL : catalog_column(relation, name);
     if (column == NULL)
-        return; /* the row's answers stand: a CHECK may prove it, or it is NOT NULL already */
-    if (column_not_null(column) != NULL) {
-        part->scan = part->fails = ANSWER_NO;
+        return ANSWER_UNKNOWN;
+    bool certain = marked_not_null(relation, column), proven = catalog_not_null_proven(relation, column);
+    bool kin =
+        relation->children > 0 && relation->kind != 'p'; /* a child may be without what its parent has */
+    for (size_t i = 0; i < look->facts->n_alters; i++) {
+        enum alter_kind kind = look->facts->alters[i].kind;
+        if (kind == ALTER_DROP_CONSTRAINT || kind == ALTER_DROP_NOT_NULL || kind == ALTER_ADD_CONSTRAINT ||
+            kind == ALTER_COLUMN_TYPE)
+            return ANSWER_UNKNOWN;
+    }
+    if (certain || proven)
+        return kin ? ANSWER_UNKNOWN : ANSWER_NO;
+    return ANSWER_YES;
+}
+
+static void set_not_null(struct part *part, const struct look *look)
+{
+    const char *name = part->alter->subject;
+    const struct catalog_relation *relation = table_structure(look);
+    const struct column_definition *column = added_column(look->facts, name);
+    if (column != NULL) {
+        bool already = column_not_null(column) != NULL;
+        part->scan = answer_of(!already);
+        part->fails = already || column_filled(column, look) ? ANSWER_NO : table_has_rows(look);
         return;
     }
-    part->scan = ANSWER_YES;
-    part->fails = column_filled(column, context) ? ANSWER_NO : table_has_rows(context);
+    if (table_has_column(look, name) == ANSWER_NO)
+        part_fails(part, "column \"%s\" of relation \"%s\" does not exist", name, relation->name);
+    if (relation == NULL || part->fails == ANSWER_YES)
+        return; /* the row's answers stand: a CHECK may prove it, or it is NOT NULL already */
+    part->scan = reads_for_not_null(look, name);
+    part->fails = part->scan == ANSWER_NO && !look->facts->only ? ANSWER_NO : ANSWER_UNKNOWN;
 }
 
-/* Is every column of a new primary key known to be NOT NULL through this very statement? */
-static bool key_not_null(const struct constraint *key, const struct facts *facts)
+/* ---- ADD CONSTRAINT ---- */
+
+/* Does making these columns a primary key read the table for NULLs? */
+static enum answer key_reads(const struct constraint *key, const struct look *look)
 {
+    enum answer reads = key->n_columns > 0 ? ANSWER_NO : ANSWER_UNKNOWN;
     for (size_t i = 0; i < key->n_columns; i++) {
-        const struct column_definition *column = added_column(facts, key->columns[i]);
+        const struct column_definition *column = added_column(look->facts, key->columns[i]);
         if (column == NULL)
-            return false;
-        if (column_not_null(column) == NULL && !column_is_serial(column) &&
-            column_constraint(column, CONSTRAINT_IDENTITY) == NULL)
-            return false;
+            reads = answer_or(reads, reads_for_not_null(look, key->columns[i]));
+        else if (column_not_null(column) == NULL && !column_is_serial(column) &&
+                 column_constraint(column, CONSTRAINT_IDENTITY) == NULL)
+            reads = ANSWER_YES;
     }
-    return key->n_columns > 0;
+    return reads;
 }
 
-static void add_constraint(struct part *part, const struct facts *facts)
+static void columns_exist(struct part *part, const struct look *look, const char *const *columns, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (added_column(look->facts, columns[i]) == NULL && table_has_column(look, columns[i]) == ANSWER_NO)
+            part_fails(part, "column \"%s\" does not exist", columns[i]);
+    }
+}
+
+static void name_taken(struct part *part, const struct look *look, const char *name)
+{
+    const struct catalog_relation *relation = table_structure(look);
+    if (relation == NULL || name == NULL || dropped_here(look->facts, ALTER_DROP_CONSTRAINT, name))
+        return;
+    if (effects_constraint(relation, name) != NULL)
+        part_fails(part, "constraint \"%s\" for relation \"%s\" already exists", name, relation->name);
+}
+
+static void add_foreign_key(struct part *part, const struct look *look, const struct constraint *constraint)
+{
+    const struct catalog_relation *relation = table_structure(look);
+    part->lock = LOCK_SHARE_ROW_EXCLUSIVE;
+    part->scan_key = answer_of(!constraint->not_valid);
+    part->fails = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
+    columns_exist(part, look, constraint->columns, constraint->n_columns);
+    if (relation == NULL)
+        return;
+    if (relation->kind == 'p' && constraint->not_valid && context_major(look->context) < 18)
+        part_fails(part, "cannot add NOT VALID foreign key on partitioned table \"%s\"", relation->name);
+    uint32_t *types = talloc_zero_array(part->memory, uint32_t, (unsigned)(constraint->n_columns + 1));
+    for (size_t i = 0; types != NULL && i < constraint->n_columns; i++) {
+        const struct column_definition *added = added_column(look->facts, constraint->columns[i]);
+        const struct catalog_column *column = catalog_column(relation, constraint->columns[i]);
+        if (added != NULL)
+            types[i] = column_is_serial(added) ? 0 : catalog_type_oid(look->names, &added->type);
+        else if (column != NULL)
+            types[i] = column->type;
+    }
+    if (types != NULL)
+        effects_reference(part, look, constraint, types, constraint->n_columns);
+}
+
+static void add_check(struct part *part, const struct look *look, const struct constraint *constraint)
+{
+    const struct catalog_relation *relation = table_structure(look);
+    part->scan = answer_of(!constraint->not_valid);
+    part->fails = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
+    if (constraint->expr != NULL && check_holds(constraint->expr, NULL, NULL) == ANSWER_YES)
+        part->fails = ANSWER_NO;
+    if (relation == NULL)
+        return;
+    if (constraint->expr == NULL || check_holds(constraint->expr, NULL, NULL) != ANSWER_YES)
+        part_may_fail(part); /* its expression may be wrong; children may have a CHECK of that name */
+    if (look->facts->only && relation->children > 0 && !constraint->no_inherit)
+        part_fails(part, "constraint must be added to child tables too");
+}
+
+static void add_unique(struct part *part, const struct look *look, const struct constraint *constraint)
+{
+    const struct catalog_relation *relation = table_structure(look);
+    bool primary = constraint->kind == CONSTRAINT_PRIMARY;
+    part->index_build = answer_of(constraint->using_index == NULL);
+    part->fails = part->index_build == ANSWER_YES ? ANSWER_UNKNOWN : ANSWER_NO;
+    if (primary) {
+        part->scan = constraint->using_index == NULL ? key_reads(constraint, look) : ANSWER_UNKNOWN;
+        part->fails = ANSWER_UNKNOWN;
+    }
+    columns_exist(part, look, constraint->columns, constraint->n_columns);
+    if (relation == NULL)
+        return;
+    const struct catalog_constraint *old = effects_primary_key(relation);
+    if (primary && old != NULL && !dropped_here(look->facts, ALTER_DROP_CONSTRAINT, old->name))
+        part_fails(part, "multiple primary keys for table \"%s\" are not allowed", relation->name);
+    if (constraint->using_index != NULL) {
+        part_may_fail(part); /* sort order and operator classes of the index are not looked into */
+        return;
+    }
+    if (constraint->kind == CONSTRAINT_UNIQUE && relation->kind == 'r' && constraint->n_columns > 0 &&
+        effects_unique_proven(relation, constraint->columns, constraint->n_columns) &&
+        constraint->name == NULL)
+        part->fails = part->fails == ANSWER_YES ? ANSWER_YES : ANSWER_NO;
+}
+
+void effects_add_constraint(struct part *part, const struct look *look)
 {
     const struct constraint *constraint = part->alter->constraint;
     if (constraint == NULL) {
         part->rewrite = part->scan = part->index_build = part->fails = ANSWER_UNKNOWN;
         return;
     }
+    name_taken(part, look, constraint->name);
     switch (constraint->kind) {
     case CONSTRAINT_FOREIGN:
-        part->lock = LOCK_SHARE_ROW_EXCLUSIVE;
-        part->scan_key = constraint->not_valid ? ANSWER_NO : ANSWER_YES;
-        part->fails = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
+        if (part->fails != ANSWER_YES)
+            add_foreign_key(part, look, constraint);
         return;
     case CONSTRAINT_CHECK:
-        part->scan = constraint->not_valid ? ANSWER_NO : ANSWER_YES;
-        part->fails = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
+        if (part->fails != ANSWER_YES)
+            add_check(part, look, constraint);
         return;
     case CONSTRAINT_NOT_NULL: /* PostgreSQL 18 */
-        part->scan = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
-        part->fails = part->scan;
+        columns_exist(part, look, constraint->columns, constraint->n_columns);
+        part->scan = constraint->not_valid        ? ANSWER_NO
+                     : constraint->n_columns == 1 ? reads_for_not_null(look, constraint->columns[0])
+                                                  : ANSWER_UNKNOWN;
+        part->fails = answer_or(part->fails, ANSWER_UNKNOWN);
         return;
     case CONSTRAINT_PRIMARY:
-        if (!key_not_null(constraint, facts))
-            part->scan = ANSWER_UNKNOWN;
-        part->fails = ANSWER_UNKNOWN;
-        part->index_build = constraint->using_index == NULL ? ANSWER_YES : ANSWER_NO;
-        return;
     case CONSTRAINT_UNIQUE:
     case CONSTRAINT_EXCLUSION:
-        part->index_build = constraint->using_index == NULL ? ANSWER_YES : ANSWER_NO;
-        part->fails = part->index_build == ANSWER_YES ? ANSWER_UNKNOWN : ANSWER_NO;
+        if (part->fails != ANSWER_YES)
+            add_unique(part, look, constraint);
         return;
     case CONSTRAINT_NULL:
     case CONSTRAINT_DEFAULT:
@@ -172,67 +281,96 @@ static void add_constraint(struct part *part, const struct facts *facts)
     }
 }
 
-/* Already as asked for: the server does nothing. */
-static enum answer persistence_changes(const struct policy_context *context, char wanted)
+static void validate_constraint(struct part *part, const struct look *look)
 {
-    if (context->table == NULL)
-        return ANSWER_YES;
-    return context->table->relpersistence == wanted ? ANSWER_NO : ANSWER_YES;
-}
-
-static void judge_part(struct part *part, const struct facts *facts, const struct policy_context *context)
-{
-    const struct alter *alter = part->alter;
-    const struct alter_row *row = &rows[alter->kind];
-    int major = context_major(context);
-    part->lock = row->lock;
-    part->rewrite = row->rewrite;
-    part->scan = row->scan;
-    part->fails = row->fails;
-    if (row->since > 0 && major > 0 && major < row->since) {
-        *part = (struct part){.alter = alter,
-                              .memory = part->memory,
-                              .fails = ANSWER_YES,
-                              .fails_with = "syntax error: newer than this server"};
+    const struct catalog_relation *relation = table_structure(look);
+    if (relation == NULL)
+        return;
+    const struct catalog_constraint *constraint = effects_constraint(relation, part->alter->subject);
+    if (constraint == NULL) {
+        part->scan = ANSWER_NO;
+        part_fails(part, "constraint \"%s\" of relation \"%s\" does not exist", part->alter->subject,
+                   relation->name);
         return;
     }
+    part->scan = answer_of(!constraint->validated);
+    part->fails = constraint->validated ? ANSWER_NO : ANSWER_UNKNOWN;
+}
+
+/* ---- one subcommand ---- */
+
+/* Already as asked for: the server does nothing. */
+static enum answer persistence_changes(const struct look *look, char wanted)
+{
+    const struct catalog_relation *relation = look->table.relation;
+    if (relation == NULL || look->table.changed)
+        return look->names == NULL ? ANSWER_YES : ANSWER_UNKNOWN;
+    return answer_of(relation->persistence != wanted);
+}
+
+static void judge_kind(struct part *part, const struct look *look)
+{
+    const struct alter *alter = part->alter;
     switch (alter->kind) {
     case ALTER_ADD_COLUMN:
-        effects_add_column(part, facts, context);
+        effects_add_column(part, look);
         return;
     case ALTER_COLUMN_TYPE:
-        column_type(part);
+        effects_column_type(part, look);
         return;
     case ALTER_SET_NOT_NULL:
-        set_not_null(part, facts, context);
+        set_not_null(part, look);
         return;
     case ALTER_ADD_CONSTRAINT:
     case ALTER_ADD_INDEX_CONSTRAINT:
-        add_constraint(part, facts);
+        effects_add_constraint(part, look);
+        return;
+    case ALTER_VALIDATE_CONSTRAINT:
+        validate_constraint(part, look);
         return;
     case ALTER_SET_LOGGED:
-        part->rewrite = persistence_changes(context, 'p');
+        part->rewrite = persistence_changes(look, 'p');
         return;
     case ALTER_SET_UNLOGGED:
-        part->rewrite = persistence_changes(context, 'u');
+        part->rewrite = persistence_changes(look, 'u');
         return;
     case ALTER_DETACH_PARTITION:
         if (alter->concurrently)
             part->lock = LOCK_SHARE_UPDATE_EXCLUSIVE;
         return;
     case ALTER_RENAME_TABLE:
-        if (strcmp(facts->object_kind, "INDEX") == 0)
+        if (strcmp(look->facts->object_kind, "INDEX") == 0)
             part->lock = LOCK_SHARE_UPDATE_EXCLUSIVE;
         return;
     case ALTER_SET_RELOPTIONS:
     case ALTER_RESET_RELOPTIONS:
-        if (strcmp(facts->object_kind, "TABLE") != 0) /* an index's or a view's own options differ */
+        if (strcmp(look->facts->object_kind, "TABLE") != 0) /* an index's or a view's own options differ */
             part->lock = LOCK_ACCESS_EXCLUSIVE;
         return;
     default:
         return;
     }
 }
+
+static void judge_part(struct part *part, const struct look *look)
+{
+    const struct alter_row *row = &rows[part->alter->kind];
+    int major = context_major(look->context);
+    part->lock = row->lock;
+    part->rewrite = row->rewrite;
+    part->scan = row->scan;
+    part->fails = row->fails;
+    if (row->since > 0 && major > 0 && major < row->since) {
+        *part = (struct part){.alter = part->alter, .memory = part->memory};
+        part_fails(part, "syntax error: newer than this server");
+        return;
+    }
+    judge_kind(part, look);
+    if (look->names != NULL)
+        effects_refused(part, look);
+}
+
+/* ---- the whole ---- */
 
 /* Rewriting reads every row anyway: CHECK and NOT NULL are verified in that pass, foreign keys in another. */
 static enum answer scan_beside(enum answer rewrite, enum answer scan, enum answer scan_key)
@@ -244,32 +382,49 @@ static enum answer scan_beside(enum answer rewrite, enum answer scan, enum answe
     return answer_or(scan, scan_key);
 }
 
-bool table_stores_rows(const struct facts *facts, const struct policy_context *context)
+/* Rows that are held as values elsewhere can't be changed: find_composite_type_dependencies(). */
+static void row_type_in_use(struct part *part, const struct look *look)
 {
-    if (context->table != NULL && context->table->exists)
-        return strchr("vfc", context->table->relkind) == NULL;
-    return strcmp(facts->object_kind, "VIEW") != 0 && strcmp(facts->object_kind, "FOREIGN TABLE") != 0 &&
-           strcmp(facts->object_kind, "TYPE") != 0;
+    const struct catalog_relation *relation = look->table.relation;
+    enum answer changes = answer_or(part->new_values, part->rewrite);
+    if (relation == NULL || relation->n_row_type_users == 0 || changes == ANSWER_NO)
+        return;
+    const struct name *user = &relation->row_type_users[0];
+    if (changes == ANSWER_YES && !look->table.changed)
+        part_fails(part, "cannot alter table \"%s\" because column \"%s.%s\" uses its row type",
+                   relation->name, user->schema, user->name);
+    else
+        part_may_fail(part);
 }
 
-void alter_effects(struct parts *parts, const struct facts *facts, const struct policy_context *context)
+static void add_part(struct effects *total, const struct part *part)
+{
+    if (part->lock > total->lock)
+        total->lock = part->lock;
+    total->rewrite = answer_or(total->rewrite, part->rewrite);
+    total->index_build = answer_or(total->index_build, part->index_build);
+    total->fails = answer_or(total->fails, part->fails);
+    if (total->fails_with == NULL && part->fails == ANSWER_YES)
+        total->fails_with = part->fails_with;
+}
+
+void alter_effects(struct parts *parts, const struct look *look)
 {
     struct effects *total = &parts->total;
     enum answer scan = ANSWER_NO, scan_key = ANSWER_NO;
+    bool stores = table_stores_rows(look);
     for (size_t i = 0; i < parts->n; i++) {
         struct part *part = &parts->items[i];
-        part->alter = &facts->alters[i];
+        part->alter = &look->facts->alters[i];
         part->memory = parts;
-        judge_part(part, facts, context);
-        if (!table_stores_rows(facts, context))
+        judge_part(part, look);
+        if (stores)
+            row_type_in_use(part, look);
+        else if (look->table.relation == NULL || look->table.relation->kind != 'p')
             part->rewrite = part->scan = part->scan_key = part->index_build = ANSWER_NO;
-        if (part->lock > total->lock)
-            total->lock = part->lock;
-        total->rewrite = answer_or(total->rewrite, part->rewrite);
-        total->index_build = answer_or(total->index_build, part->index_build);
-        total->fails = answer_or(total->fails, part->fails);
-        if (total->fails_with == NULL && part->fails == ANSWER_YES)
-            total->fails_with = part->fails_with;
+        else
+            part->rewrite = part->scan = part->scan_key = ANSWER_NO; /* a parent without partitions */
+        add_part(total, part);
         scan = answer_or(scan, part->scan);
         scan_key = answer_or(scan_key, part->scan_key);
     }

@@ -5,7 +5,7 @@
  * volatile call may vanish: inside CASE, COALESCE, AND and OR, or beside a NULL argument of a strict
  * function. There the answer is "unknown", never "yes" and never "no".
  */
-#include "policy/expression.h"
+#include "policy/effects.h"
 
 #include <string.h>
 #include <strings.h>
@@ -18,16 +18,8 @@
 
 int context_major(const struct policy_context *context)
 {
-    return context->server_version / 10000;
-}
-
-static bool same_name(const struct name *a, const struct name *b)
-{
-    if (strcmp(a->name, b->name) != 0)
-        return false;
-    if (a->schema == NULL || b->schema == NULL)
-        return a->schema == b->schema;
-    return strcmp(a->schema, b->schema) == 0;
+    int version = context->names != NULL ? context->names->server_version : context->server_version;
+    return version / 10000;
 }
 
 static bool in_pg_catalog(const char *schema)
@@ -37,38 +29,27 @@ static bool in_pg_catalog(const char *schema)
 
 /* ---- types ---- */
 
-static const struct type_answer *type_answered(const struct type_name *type,
-                                               const struct policy_context *context)
-{
-    if (context->catalog == NULL)
-        return NULL;
-    struct name name = {type->schema, type->name, 0};
-    for (size_t i = 0; i < context->catalog->n_types; i++) {
-        if (same_name(&context->catalog->types[i].name, &name))
-            return &context->catalog->types[i];
-    }
-    return NULL;
-}
-
-enum answer type_constrained(const struct type_name *type, const struct policy_context *context)
+enum answer type_constrained(const struct type_name *type, const struct look *look)
 {
     if (type->array > 0) /* an array of a domain is no domain */
         return ANSWER_NO;
     if (type->percent_type)
         return ANSWER_UNKNOWN;
-    const struct type_answer *known = type_answered(type, context);
-    if (known != NULL)
-        return known->constrained || known->volatile_default ? ANSWER_YES : ANSWER_NO;
+    if (look->names != NULL) {
+        const struct catalog_type *known = catalog_type(look->names, type);
+        if (known != NULL)
+            return answer_of(catalog_domain(look->names, known).constrained);
+    }
     if (type->schema == NULL && serial_type(type->name))
         return ANSWER_NO;
-    if (in_pg_catalog(type->schema) && builtin_type(type->name, context_major(context)))
+    if (in_pg_catalog(type->schema) && builtin_type(type->name, context_major(look->context)))
         return ANSWER_NO;
     return ANSWER_UNKNOWN;
 }
 
 /* ---- volatility ---- */
 
-static struct volatility walk(const struct expr *, const struct policy_context *, int depth);
+static struct volatility walk(const struct expr *, const struct look *, int depth);
 
 static struct volatility stronger(struct volatility a, struct volatility b)
 {
@@ -77,19 +58,18 @@ static struct volatility stronger(struct volatility a, struct volatility b)
     return b.answer == ANSWER_YES || a.answer == ANSWER_NO ? b : a;
 }
 
-static struct volatility walk_arguments(const struct expr *expr, const struct policy_context *context,
-                                        int depth)
+static struct volatility walk_arguments(const struct expr *expr, const struct look *look, int depth)
 {
     struct volatility all = {ANSWER_NO, NULL};
     for (size_t i = 0; i < expr->n_args; i++)
-        all = stronger(all, walk(expr->args[i], context, depth + 1));
+        all = stronger(all, walk(expr->args[i], look, depth + 1));
     return all;
 }
 
-static bool has_null_argument(const struct expr *expr, const struct policy_context *context)
+static bool has_null_argument(const struct expr *expr, const struct look *look)
 {
     for (size_t i = 0; i < expr->n_args; i++) {
-        if (expression_is_null(expr->args[i], context))
+        if (expression_is_null(expr->args[i], look))
             return true;
     }
     return false;
@@ -132,18 +112,12 @@ static enum answer mixed_volatility(const struct expr *call)
     return timestamp ? ANSWER_NO : ANSWER_UNKNOWN;
 }
 
-static enum answer function_volatility(const struct expr *call, const struct policy_context *context)
+static enum answer function_volatility(const struct expr *call, const struct look *look)
 {
-    const struct catalog_facts *catalog = context->catalog;
-    for (size_t i = 0; catalog != NULL && i < catalog->n_functions; i++) {
-        const struct function_answer *f = &catalog->functions[i];
-        if (f->n_args == call->n_args && same_name(&f->name, &call->name))
-            return f->is_volatile ? ANSWER_YES : ANSWER_NO;
-    }
     if (call->name.name == NULL)
         return ANSWER_UNKNOWN;
     if (in_pg_catalog(call->name.schema)) {
-        switch (builtin_function(call->name.name, call->n_args, context_major(context))) {
+        switch (builtin_function(call->name.name, call->n_args, context_major(look->context))) {
         case BUILTIN_IMMUTABLE:
         case BUILTIN_STABLE:
             return ANSWER_NO;
@@ -158,22 +132,21 @@ static enum answer function_volatility(const struct expr *call, const struct pol
     return contrib_volatile_function(call->name.name) ? ANSWER_YES : ANSWER_UNKNOWN;
 }
 
-static struct volatility call_volatility(const struct expr *expr, const struct policy_context *context,
-                                         int depth)
+static struct volatility call_volatility(const struct expr *expr, const struct look *look, int depth)
 {
     struct volatility own = {ANSWER_NO, NULL};
     if (expr->kind == EXPR_FUNCTION)
-        own.answer = function_volatility(expr, context);
+        own.answer = function_volatility(expr, look);
     else if (expr->name.name == NULL || !in_pg_catalog(expr->name.schema) ||
              !builtin_operator(expr->name.name))
         own.answer = ANSWER_UNKNOWN;
     if (own.answer != ANSWER_NO)
         own.culprit = expr;
-    struct volatility all = stronger(own, walk_arguments(expr, context, depth));
-    return has_null_argument(expr, context) ? weakened(all) : all;
+    struct volatility all = stronger(own, walk_arguments(expr, look, depth));
+    return has_null_argument(expr, look) ? weakened(all) : all;
 }
 
-static struct volatility walk(const struct expr *expr, const struct policy_context *context, int depth)
+static struct volatility walk(const struct expr *expr, const struct look *look, int depth)
 {
     if (depth > DEPTH_MAX)
         return (struct volatility){ANSWER_UNKNOWN, expr};
@@ -185,23 +158,22 @@ static struct volatility walk(const struct expr *expr, const struct policy_conte
         return (struct volatility){ANSWER_NO, NULL};
     case EXPR_FUNCTION:
     case EXPR_OPERATOR:
-        return call_volatility(expr, context, depth);
+        return call_volatility(expr, look, depth);
     case EXPR_CAST: {
-        struct volatility inner = walk_arguments(expr, context, depth);
-        if (expr->type == NULL ||
-            (expr->type->array == 0 && type_constrained(expr->type, context) != ANSWER_NO))
+        struct volatility inner = walk_arguments(expr, look, depth);
+        if (expr->type == NULL || (expr->type->array == 0 && type_constrained(expr->type, look) != ANSWER_NO))
             return stronger(inner, (struct volatility){ANSWER_UNKNOWN, expr});
         return inner;
     }
     case EXPR_ARRAY:
     case EXPR_NULL_TEST:
-        return walk_arguments(expr, context, depth);
+        return walk_arguments(expr, look, depth);
     case EXPR_BOOLEAN:
-        return weakened(walk_arguments(expr, context, depth));
+        return weakened(walk_arguments(expr, look, depth));
     case EXPR_OTHER: /* all that is inside is in args; the server may fold a branch away */
         if (expr->n_args == 0)
             return (struct volatility){ANSWER_UNKNOWN, expr};
-        return weakened(walk_arguments(expr, context, depth));
+        return weakened(walk_arguments(expr, look, depth));
     case EXPR_SUBQUERY:
     case EXPR_PARAMETER:
         break;
@@ -209,19 +181,34 @@ static struct volatility walk(const struct expr *expr, const struct policy_conte
     return (struct volatility){ANSWER_UNKNOWN, expr};
 }
 
-struct volatility expression_volatility(const struct expr *expr, const struct policy_context *context)
+struct volatility expression_volatility(const struct expr *expr, const struct look *look,
+                                        const struct type_name *target)
 {
-    return walk(expr, context, 0);
+    if (look->names == NULL)
+        return walk(expr, look, 0);
+    struct catalog_answer answer = catalog_expression(look->names, expr, target, NULL);
+    switch (answer.volatility) {
+    case CATALOG_IMMUTABLE:
+    case CATALOG_STABLE:
+        return (struct volatility){ANSWER_NO, NULL};
+    case CATALOG_VOLATILE:
+        return (struct volatility){ANSWER_YES, answer.culprit};
+    case CATALOG_UNKNOWN:
+        break;
+    }
+    return (struct volatility){ANSWER_UNKNOWN, answer.culprit};
 }
 
-bool expression_is_null(const struct expr *expr, const struct policy_context *context)
+bool expression_is_null(const struct expr *expr, const struct look *look)
 {
+    if (look->names != NULL)
+        return catalog_expression(look->names, expr, NULL, NULL).is_null;
     for (int depth = 0; depth < DEPTH_MAX; depth++) {
         if (expr->kind == EXPR_NULL)
             return true;
         if (expr->kind != EXPR_CAST || expr->n_args != 1 || expr->type == NULL)
             return false;
-        if (type_constrained(expr->type, context) != ANSWER_NO)
+        if (type_constrained(expr->type, look) != ANSWER_NO)
             return false;
         expr = expr->args[0];
     }

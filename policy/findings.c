@@ -23,6 +23,14 @@ static enum action action_for(const struct judge *judge, const struct sight *sig
     return unsure && setting.action > ACTION_WARN ? ACTION_WARN : setting.action;
 }
 
+/* Who is in the way is said once, with the first finding that has to do with locks. */
+static const char *with_waiting(const struct judge *judge, const struct sight *sight)
+{
+    if (rule_group_of(sight->rule) == RULE_GROUP_DEFINITION || sight->detail == NULL)
+        return sight->detail;
+    return TEXT(judge, "%s%s", sight->detail, waiting_text(judge));
+}
+
 void finding_add(struct judge *judge, const struct sight *sight)
 {
     struct verdict *verdict = judge->memory;
@@ -38,7 +46,7 @@ void finding_add(struct judge *judge, const struct sight *sight)
                                             .action = action,
                                             .place = judge->where != NULL ? judge->outer_place : sight->place,
                                             .message = message,
-                                            .detail = sight->detail,
+                                            .detail = n == 0 ? with_waiting(judge, sight) : sight->detail,
                                             .hint = sight->hint,
                                             .object = sight->object};
     verdict->n_findings = n + 1;
@@ -57,6 +65,7 @@ static bool grows_with_table(enum rule rule)
     case RULE_inline_primary_key:
     case RULE_inline_check:
     case RULE_inline_foreign_key:
+    case RULE_partitioned_parent:
     case RULE_rewrite_with_siblings:
     case RULE_alter_type:
     case RULE_set_not_null:
@@ -78,13 +87,12 @@ bool rule_excused(const struct judge *judge, enum rule rule)
     if (judge->table != NULL && judge->table->schema != NULL && strcmp(judge->table->schema, "pg_temp") == 0)
         return true;
     if (group == RULE_GROUP_DEFINITION)
-        return judge->context->table != NULL && judge->context->table->relpersistence == 't';
-    if (table_private(judge->context))
+        return judge->look->table.relation != NULL && judge->look->table.relation->persistence == 't';
+    if (table_private(judge->look))
         return true;
-    if (!table_stores_rows(judge->facts, judge->context) && rule == RULE_not_null_without_default)
+    if (!table_stores_rows(judge->look) && rule == RULE_not_null_without_default)
         return true;
-    return grows_with_table(rule) &&
-           (table_small(judge->context) || !table_stores_rows(judge->facts, judge->context));
+    return grows_with_table(rule) && (table_small(judge->look) || !table_stores_rows(judge->look));
 }
 
 /* ---- estimates ---- */
@@ -105,16 +113,16 @@ const char *work_estimate(const struct judge *judge, enum work work)
     /* Rows a second, measured on tables of 5 million rows on a small machine. */
     static const double speed[] = {
         [WORK_REWRITE] = 0.5e6, [WORK_READ] = 20e6, [WORK_INDEX] = 3e6, [WORK_KEY] = 10e6};
-    const struct table_facts *table = judge->context->table;
-    if (table == NULL || table->rows < 0)
+    const struct catalog_relation *table = judge->look->table.relation;
+    double rows = table == NULL ? -1 : table_rows(table, judge->context->names->server_version);
+    if (rows < 0)
         return "The larger the table, the longer that takes.";
-    double seconds = table->rows / speed[work];
+    double seconds = rows / speed[work];
     if (seconds < 1)
-        return TEXT(judge, "It holds about %s rows: expect less than a second.", grouped(judge, table->rows));
+        return TEXT(judge, "It holds about %s rows: expect less than a second.", grouped(judge, rows));
     if (seconds < 120)
-        return TEXT(judge, "It holds about %s rows: expect some %.0f s.", grouped(judge, table->rows),
-                    seconds);
-    return TEXT(judge, "It holds about %s rows: expect some %.0f minutes.", grouped(judge, table->rows),
+        return TEXT(judge, "It holds about %s rows: expect some %.0f s.", grouped(judge, rows), seconds);
+    return TEXT(judge, "It holds about %s rows: expect some %.0f minutes.", grouped(judge, rows),
                 seconds / 60);
 }
 
@@ -143,13 +151,25 @@ static void create_index(struct judge *judge)
     finding_add(judge, &sight);
 }
 
+/* One of several tables that a statement names. */
+static struct look look_at_object(const struct judge *judge, size_t index)
+{
+    struct look look = *judge->look;
+    look.table = table_named(&look, &judge->facts->objects[index]);
+    return look;
+}
+
 static void drop_table(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
     if (strcmp(facts->object_kind, "TABLE") != 0)
         return;
     for (size_t i = 0; i < facts->n_objects; i++) {
+        struct look look = look_at_object(judge, i);
         struct judge one = *judge;
+        one.look = &look;
+        if (look.table.missing)
+            continue;
         one.table = &facts->objects[i];
         one.table_text = quote_name(judge->memory, one.table);
         struct sight sight = {.rule = RULE_drop_table,
@@ -173,7 +193,11 @@ static void truncate_table(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
     for (size_t i = 0; i < facts->n_objects; i++) {
+        struct look look = look_at_object(judge, i);
         struct judge one = *judge;
+        one.look = &look;
+        if (look.table.missing || (look.table.relation != NULL && table_empty(&look)))
+            continue;
         one.table = &facts->objects[i];
         one.table_text = quote_name(judge->memory, one.table);
         struct sight sight = {
@@ -269,18 +293,18 @@ static void judge_statement(struct judge *, int depth);
 static void nested(struct judge *judge, int depth)
 {
     const struct facts *facts = judge->facts;
-    struct policy_context inner = *judge->context;
-    inner.table = NULL; /* those are facts of another table */
-    inner.in_transaction = true;
     for (size_t i = 0; i < facts->n_nested; i++) {
         const struct nested *one = &facts->nested[i];
+        struct policy_context inner = nested_context(judge->memory, judge->look, i);
+        struct look look = look_at(&inner, one->facts);
         struct judge within = *judge;
         within.context = &inner;
+        within.look = &look;
         within.facts = one->facts;
         within.where = judge->where == NULL ? one->where : TEXT(judge, "%s, %s", one->where, judge->where);
         within.outer_place = judge->where == NULL ? one->place : judge->outer_place;
         within.table = NULL;
-        within.parts = parts_of(judge->memory, one->facts, &inner);
+        within.parts = parts_of(judge->memory, &look);
         if (one->facts->status != FACTS_OK || depth >= NESTING_MAX)
             dynamic(&within, one->facts->error);
         else

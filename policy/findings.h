@@ -14,6 +14,7 @@ struct judge {
     struct verdict *memory; /* findings are gathered here */
     const struct policy_context *context;
     const struct facts *facts;
+    const struct look *look;
     const struct parts *parts;
     const struct name *table; /* the table that the statement is about; its name may be NULL */
     const char *table_text;   /* the same, quoted where it must be */
@@ -33,10 +34,11 @@ struct sight {
 /* Take it up as a finding, unless the policy allows it. */
 void finding_add(struct judge *, const struct sight *);
 
-void findings_of(struct judge *, const struct facts *);    /* everything below, and what is nested */
-void findings_column(struct judge *, const struct part *); /* ADD COLUMN: the change */
-void findings_alter(struct judge *, const struct part *);  /* the other subcommands */
-void findings_definition(struct judge *);                  /* columns as they are defined */
+void findings_of(struct judge *, const struct facts *);     /* everything below, and what is nested */
+void findings_column(struct judge *, const struct part *);  /* ADD COLUMN: the change */
+void findings_alter(struct judge *, const struct part *);   /* the other subcommands */
+void findings_catalog(struct judge *, const struct part *); /* ADD COLUMN: what only the catalog shows */
+void findings_definition(struct judge *);                   /* columns as they are defined */
 
 /* Is the rule silent on this table: private to the transaction, or small? */
 bool rule_excused(const struct judge *, enum rule);
@@ -44,6 +46,9 @@ bool rule_excused(const struct judge *, enum rule);
 /* "It holds about 5,000,000 rows: expect some 10 s." or, with nothing known, a sentence without numbers. */
 enum work { WORK_REWRITE, WORK_READ, WORK_INDEX, WORK_KEY };
 const char *work_estimate(const struct judge *, enum work);
+
+/* " Right now pid 4711 has been reading it for 12 min: ..."; "" where nobody is in the way. */
+const char *waiting_text(const struct judge *);
 
 /* ---- the safe way, as SQL (recipe.c) ---- */
 

@@ -33,7 +33,9 @@ static void volatile_default(struct judge *judge, const struct part *part)
         return;
     bool sure = part->by_default.answer == ANSWER_YES;
     const char *c = quoted(judge, column->name);
-    const char *label = expression_label(judge->memory, part->by_default.culprit);
+    const char *label = column_default(column, judge->look) == NULL
+                            ? TEXT(judge, "the default of domain %s", column->type.text)
+                            : expression_label(judge->memory, part->by_default.culprit);
     struct sight sight = {
         .rule = RULE_volatile_default, .sure = part->by_default.answer, .object = column->name};
     const struct constraint *clause = column_constraint(column, CONSTRAINT_DEFAULT);
@@ -100,8 +102,7 @@ static void not_null(struct judge *judge, const struct part *part)
 {
     const struct column_definition *column = part->alter->column;
     const struct constraint *clause = column_constraint(column, CONSTRAINT_NOT_NULL);
-    if (clause == NULL || column_filled(column, judge->context) ||
-        table_has_rows(judge->context) == ANSWER_NO)
+    if (clause == NULL || column_filled(column, judge->look) || table_empty(judge->look))
         return;
     struct sight sight = {.rule = RULE_not_null_without_default, .sure = ANSWER_YES, .object = column->name};
     sight.place = place_of(clause, column);
@@ -140,7 +141,7 @@ static void inline_key(struct judge *judge, const struct part *part, enum constr
              "PostgreSQL would hold an AccessExclusiveLock on %s until the index is built; until then nobody "
              "can read or write it. %s%s",
              judge->table_text, work_estimate(judge, WORK_INDEX),
-             column_default(column, judge->context) != NULL && !primary && repeats
+             column_default(column, judge->look) != NULL && !primary && repeats
                  ? " A default that is the same for two rows makes it fail at the end."
                  : "");
     sight.hint = recipe_column(judge, column);
@@ -191,7 +192,11 @@ static void inline_foreign_key(struct judge *judge, const struct part *part)
 void findings_column(struct judge *judge, const struct part *part)
 {
     const struct column_definition *column = part->alter->column;
-    if (column == NULL || table_has_column(judge->context, column->name) == ANSWER_YES)
+    if (column == NULL)
+        return;
+    findings_catalog(judge, part);
+    if (table_has_column(judge->look, column->name) == ANSWER_YES &&
+        !dropped_here(judge->facts, ALTER_DROP_COLUMN, column->name))
         return;
     volatile_default(judge, part);
     numbered(judge, column);

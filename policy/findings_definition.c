@@ -200,7 +200,7 @@ static void check_type(struct judge *judge, const struct column_definition *colu
 
 static void check_default(struct judge *judge, const struct column_definition *column)
 {
-    if (column_constraint(column, CONSTRAINT_DEFAULT) != NULL || column_filled(column, judge->context) ||
+    if (column_constraint(column, CONSTRAINT_DEFAULT) != NULL || column_filled(column, judge->look) ||
         column_constraint(column, CONSTRAINT_PRIMARY) != NULL)
         return;
     struct sight sight = {

@@ -37,43 +37,6 @@ struct effects {
     const char *fails_with; /* PostgreSQL's message when fails is yes, or NULL */
 };
 
-/* ---- table facts: what the catalog says ------------------------------------------------------------- */
-
-/* NULL everywhere a pointer to this is taken: nothing is known (offline). */
-struct table_facts {
-    bool exists;
-    char relkind; /* pg_class.relkind */
-    char relpersistence;
-    double rows;       /* reltuples; below 0: never analyzed */
-    uint64_t size;     /* bytes of the main fork */
-    bool created_here; /* by this very transaction */
-    unsigned children; /* partitions and inheriting tables, all levels */
-    bool row_type_in_use;
-    const char **columns; /* names of its columns */
-    size_t n_columns;
-};
-
-/* What the server answered about the names that a statement uses, resolved as the server resolves them. A
- * name that is not listed was not asked for; the tables of built-in names speak for it then. */
-struct function_answer {
-    struct name name; /* as written */
-    size_t n_args;
-    bool is_volatile; /* provolatile 'v' of the function that the call means */
-};
-
-struct type_answer {
-    struct name name;      /* as written */
-    bool constrained;      /* a domain with CHECK or NOT NULL, its base domains included */
-    bool volatile_default; /* a domain whose own default is volatile */
-};
-
-struct catalog_facts {
-    const struct function_answer *functions;
-    size_t n_functions;
-    const struct type_answer *types;
-    size_t n_types;
-};
-
 /* ---- the verdict ------------------------------------------------------------------------------------ */
 
 struct finding {
@@ -101,10 +64,7 @@ struct policy_context {
     const char *database, *role, *application; /* "" if unknown (application: or not set) */
     int server_version; /* 150004; 0: unknown, judged as the oldest that is supported */
     bool in_transaction;
-    const char *start_waiver;            /* value of the start-up option pgsluice.waive, or NULL */
-    const struct table_facts *table;     /* or NULL */
-    const struct catalog_facts *catalog; /* or NULL */
-
+    const char *start_waiver; /* value of the start-up option pgsluice.waive, or NULL */
     /* What the server said of the names in the statement (and in statements in front of it in one message);
      * NULL: nothing is known (offline). */
     const struct catalog *names;

@@ -217,15 +217,15 @@ char *recipe_column(const struct judge *judge, const struct column_definition *c
 {
     struct recipe recipe = recipe_begin(judge);
     const char *c = quoted(&recipe, column->name), *type = column->type.text;
-    const struct expr *by_default = column_default(column, judge->context);
+    const struct expr *by_default = column_default(column, judge->look);
 
     if (column_is_serial(column) || column_constraint(column, CONSTRAINT_IDENTITY) != NULL) {
         say_numbered(&recipe, column);
         say_constraints(&recipe, column);
         return recipe.text;
     }
-    bool is_volatile =
-        by_default != NULL && expression_volatility(by_default, judge->context).answer != ANSWER_NO;
+    bool is_volatile = by_default != NULL &&
+                       expression_volatility(by_default, judge->look, &column->type).answer != ANSWER_NO;
     SAY(&recipe, "\nALTER TABLE %s ADD COLUMN %s %s", recipe.table, c, type);
     if (by_default != NULL) {
         const char *text = text_or(&recipe, by_default, "(your default)");

@@ -37,8 +37,9 @@ struct verdict *policy_judge(const void *talloc_parent, const struct facts *fact
     struct verdict *verdict = talloc_zero(talloc_parent, struct verdict);
     if (verdict == NULL)
         return NULL;
-    struct parts *parts = parts_of(verdict, facts, context);
-    struct judge judge = {.memory = verdict, .context = context, .parts = parts};
+    struct look look = look_at(context, facts);
+    struct parts *parts = parts_of(verdict, &look);
+    struct judge judge = {.memory = verdict, .context = context, .look = &look, .parts = parts};
     verdict->effects = parts->total;
     findings_of(&judge, facts);
     verdict->would = gravest(verdict, true);

@@ -104,10 +104,6 @@ bool judge_read_message(struct judge_work *);
 bool judge_asks(struct judge_job *); /* true: the loop has to ask */
 void judge_hear(struct judge_work *);
 
-/* judge_table.c: NULL: nothing is known. */
-const struct table_facts *judge_table(const void *memory, const struct judge_work *,
-                                      const struct judge_place *);
-
 /* judge_widen.c: a statement gets the comments around it, where a waiver may stand. */
 void judge_widen(struct judge_work *);
 

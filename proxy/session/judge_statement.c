@@ -124,7 +124,6 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                                            .server_version = work->session.server_version,
                                            .in_transaction = work->in_transaction,
                                            .start_waiver = work->session.start_waiver,
-                                           .table = judge_table(memory, work, &place),
                                            .names = place.doubtful ? NULL : work->names,
                                            .before = work->before ? work->before + place.since : NULL,
                                            .n_before = place.n_before - place.since};

@@ -2,10 +2,13 @@
 What PostgreSQL really does with a statement, taken from the server itself: each statement runs in a transaction that is
 rolled back, and the server is asked afterwards.
 
-  lock         the strongest mode this session holds on the table (pg_locks)
-  rewrite      the table's, or a descendant's, relfilenode changed, or DEBUG1 says "rewriting table"
+  lock         the strongest mode this session holds on the table (pg_locks); AccessShareLock, which a query takes
+               too, counts for none
+  rewrite      the table's, or a descendant's, relfilenode changed, or DEBUG1 says "rewriting table"; TRUNCATE begins
+               an empty file, which is none
   scan         DEBUG1 says "verifying table" or "validating foreign key constraint"
-  index_build  DEBUG1 says "building index" and the index is not one that a rewrite builds again
+  index_build  DEBUG1 says "building index" and the index is not one that a rewrite builds again, nor one of a table
+               that the statement itself makes, or empties
   fails        it raised an error; `error` has its SQLSTATE and words
 
 cases(version) gives the statements for a major version; Truth(connection).of(sql) the answers.
@@ -103,12 +106,15 @@ class Truth:
                 rewritten = any(before[o] != node for o, node in cursor.fetchall())
         finally:
             cursor.execute("ROLLBACK")
-        rewrite = rewritten or "rewriting table" in said
+        rewrite = (rewritten or "rewriting table" in said) and not sql.startswith("TRUNCATE")
+        makes = sql.startswith(("CREATE TABLE", "TRUNCATE"))
+        if lock == "AccessShareLock":
+            lock = "none"
         return {
             "lock": lock,
             "rewrite": "yes" if rewrite else "no",
             "scan": "yes" if re.search('verifying table|validating foreign key constraint', said) else "no",
-            "index_build": "yes" if self.builds_new_index(said, rewrite) else "no",
+            "index_build": "yes" if not makes and self.builds_new_index(said, rewrite) else "no",
             "fails": "yes" if error else "no",
             "error": error,
         }

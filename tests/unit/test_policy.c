@@ -114,13 +114,11 @@ static void test_unknown_role(void **state)
 
 /* ---- table facts ---- */
 
-static const char *const columns[] = {"id", "status"};
-#define TABLE                                                                                                \
-    .exists = true, .relkind = 'r', .relpersistence = 'p', .columns = (const char **)columns, .n_columns = 2
+#define TABLE .kind = 'r', .persistence = 'p'
 
 static const struct {
     const char *name, *sql;
-    struct table_facts table;
+    struct catalog_relation table;
     enum action action;
     enum answer rewrite, fails;
 } tables[] = {
@@ -133,11 +131,23 @@ static const struct {
      ANSWER_YES,
      ANSWER_NO},
     {"never analyzed", VOLATILE, {TABLE, .rows = -1, .size = 0}, ACTION_REJECT, ANSWER_YES, ANSWER_NO},
-    {"a small parent",
+    {"a small parent of large partitions",
      VOLATILE,
-     {TABLE, .rows = 0, .size = 0, .children = 3},
+     {.kind = 'p', .persistence = 'p', .children = 3, .children_rows = 5e6, .children_size = 1 << 30},
      ACTION_REJECT,
      ANSWER_YES,
+     ANSWER_NO},
+    {"a parent of small partitions",
+     VOLATILE,
+     {.kind = 'p', .persistence = 'p', .children = 3, .children_rows = 50, .children_size = 1 << 13},
+     ACTION_ALLOW,
+     ANSWER_YES,
+     ANSWER_NO},
+    {"a parent without partitions",
+     VOLATILE,
+     {.kind = 'p', .persistence = 'p'},
+     ACTION_ALLOW,
+     ANSWER_NO,
      ANSWER_NO},
     {"made here",
      VOLATILE,
@@ -153,7 +163,7 @@ static const struct {
      ANSWER_NO},
     {"temporary",
      VOLATILE,
-     {.exists = true, .relkind = 'r', .relpersistence = 't', .rows = 5e6, .size = 1 << 30},
+     {.kind = 'r', .persistence = 't', .rows = 5e6, .size = 1 << 30},
      ACTION_ALLOW,
      ANSWER_YES,
      ANSWER_NO},
@@ -162,55 +172,71 @@ static const struct {
      {TABLE, .rows = 1, .size = 8192},
      ACTION_WARN,
      ANSWER_NO,
-     ANSWER_NO},
-    {"NOT NULL with rows",
+     ANSWER_UNKNOWN},
+    {"NOT NULL with rows: only an estimate",
      "ALTER TABLE orders ADD COLUMN c int NOT NULL",
      {TABLE, .rows = 200, .size = 8192},
      ACTION_REJECT,
      ANSWER_NO,
-     ANSWER_YES},
+     ANSWER_UNKNOWN},
     {"NOT NULL without rows",
      "ALTER TABLE orders ADD COLUMN c int NOT NULL",
      {TABLE, .rows = 0, .size = 0},
      ACTION_ALLOW,
      ANSWER_NO,
-     ANSWER_NO},
+     ANSWER_UNKNOWN},
     {"the column exists",
      "ALTER TABLE orders ADD COLUMN status uuid DEFAULT gen_random_uuid()",
      {TABLE, .rows = 5e6, .size = 1 << 30},
-     ACTION_ALLOW,
+     ACTION_WARN,
      ANSWER_NO,
      ANSWER_YES},
     {"the column exists, skipped",
      "ALTER TABLE orders ADD COLUMN IF NOT EXISTS status uuid DEFAULT gen_random_uuid()",
      {TABLE, .rows = 5e6, .size = 1 << 30},
+     ACTION_WARN,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"the column exists, skipped, the same type",
+     "ALTER TABLE orders ADD COLUMN IF NOT EXISTS status text",
+     {TABLE, .rows = 5e6, .size = 1 << 30},
      ACTION_ALLOW,
      ANSWER_NO,
      ANSWER_NO},
-    {"foreign",
-     VOLATILE,
-     {.exists = true, .relkind = 'f', .relpersistence = 'p', .rows = -1},
-     ACTION_ALLOW,
-     ANSWER_NO,
-     ANSWER_NO},
+    {"foreign", VOLATILE, {.kind = 'f', .persistence = 'p', .rows = -1}, ACTION_ALLOW, ANSWER_NO, ANSWER_NO},
     {"no such table, asked for",
-     "ALTER TABLE IF EXISTS orders ADD COLUMN c int",
-     {.exists = false},
+     "ALTER TABLE IF EXISTS nothing ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+     {TABLE},
      ACTION_ALLOW,
      ANSWER_NO,
      ANSWER_NO},
-    {"no such table",
-     "ALTER TABLE orders ADD COLUMN c int",
-     {.exists = false},
+    {"no such table", "ALTER TABLE nothing ADD COLUMN c int", {TABLE}, ACTION_ALLOW, ANSWER_NO, ANSWER_YES},
+    {"no such table, dropped", "DROP TABLE IF EXISTS nothing", {TABLE}, ACTION_ALLOW, ANSWER_NO, ANSWER_NO},
+    {"made here, dropped",
+     "DROP TABLE orders",
+     {TABLE, .rows = 5e6, .created_here = true},
      ACTION_ALLOW,
      ANSWER_NO,
-     ANSWER_YES},
+     ANSWER_UNKNOWN},
+    {"made here, emptied",
+     "TRUNCATE orders",
+     {TABLE, .rows = 5e6, .created_here = true},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
+    {"emptied", "TRUNCATE orders", {TABLE, .rows = 5e6}, ACTION_WARN, ANSWER_NO, ANSWER_NO},
+    {"emptied, though it is empty",
+     "TRUNCATE orders",
+     {TABLE, .rows = 0},
+     ACTION_ALLOW,
+     ANSWER_NO,
+     ANSWER_NO},
     {"unlogged already",
      "ALTER TABLE orders SET UNLOGGED",
-     {.exists = true, .relkind = 'r', .relpersistence = 'u'},
+     {.kind = 'r', .persistence = 'u'},
      ACTION_ALLOW,
      ANSWER_NO,
-     ANSWER_NO},
+     ANSWER_UNKNOWN},
 };
 
 static void test_each_table(void **state)
@@ -218,8 +244,8 @@ static void test_each_table(void **state)
     struct conf *conf = configured("");
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct policy_context context = context_of(conf);
-        context.table = &tables[i].table;
         void *memory = talloc_new(NULL);
+        context.names = catalog_of(memory, &tables[i].table);
         const struct verdict *verdict = judged(memory, tables[i].sql, &context);
         const struct effects *effects = &verdict->effects;
         if (verdict->action != tables[i].action || effects->rewrite != tables[i].rewrite ||
@@ -230,11 +256,48 @@ static void test_each_table(void **state)
         talloc_free(memory);
     }
     struct policy_context context = context_of(conf);
-    context.table = &tables[0].table;
     void *memory = talloc_new(NULL);
+    context.names = catalog_of(memory, &tables[0].table);
     const struct verdict *verdict = judged(memory, VOLATILE, &context);
     assert_non_null(strstr(verdict->findings[0].detail, "about 5,000,000 rows: expect some 10 s"));
     talloc_free(memory);
+    conf_unref(conf);
+}
+
+/* ---- statements in front of the judged one ---- */
+
+static const struct {
+    const char *name, *before, *sql;
+    enum action action;
+} sequences[] = {
+    {"made in front", "CREATE TABLE fresh (id int)",
+     "ALTER TABLE fresh ADD COLUMN c uuid DEFAULT gen_random_uuid()", ACTION_ALLOW},
+    {"made in front, its index", "CREATE TABLE fresh (id int)", "CREATE INDEX i ON fresh (id)", ACTION_ALLOW},
+    {"made in front, if not there", "CREATE TABLE IF NOT EXISTS fresh (id int)",
+     "ALTER TABLE fresh ADD COLUMN c uuid DEFAULT gen_random_uuid()", ACTION_REJECT},
+    {"another one made in front", "CREATE TABLE fresh (id int)", VOLATILE, ACTION_REJECT},
+    {"made in front in another schema", "CREATE TABLE other.orders (id int)",
+     "ALTER TABLE public.orders ADD COLUMN c uuid DEFAULT gen_random_uuid()", ACTION_REJECT},
+    {"made in front, perhaps in another schema", "CREATE TABLE other.orders (id int)", VOLATILE,
+     ACTION_REJECT},
+    {"dropped in front", "DROP TABLE orders", VOLATILE, ACTION_REJECT},
+};
+
+static void test_each_sequence(void **state)
+{
+    struct conf *conf = configured("");
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
+        struct policy_context context = context_of(conf);
+        void *memory = talloc_new(NULL);
+        const struct facts *before =
+            facts_of(memory, sequences[i].before, strlen(sequences[i].before), PARSER_TEXT_MAX, true);
+        context.before = &before;
+        context.n_before = 1;
+        const struct verdict *verdict = judged(memory, sequences[i].sql, &context);
+        if (verdict->action != sequences[i].action)
+            fail_msg("%s: %s", sequences[i].name, action_name(verdict->action));
+        talloc_free(memory);
+    }
     conf_unref(conf);
 }
 
@@ -252,39 +315,6 @@ static void test_concurrently(void **state)
         assert_int_equal(judged(memory, rows[i], &context)->effects.lock, LOCK_SHARE_UPDATE_EXCLUSIVE);
         context.in_transaction = true;
         assert_int_equal(judged(memory, rows[i], &context)->effects.fails, ANSWER_YES);
-        talloc_free(memory);
-    }
-    conf_unref(conf);
-}
-
-/* ---- what the catalog answered ---- */
-
-static void test_catalog_answers(void **state)
-{
-    const struct function_answer functions[] = {{{NULL, "my_token", 0}, 0, false},
-                                                {{NULL, "my_other", 0}, 0, true}};
-    const struct type_answer types[] = {{{NULL, "mood", 0}, false, false},
-                                        {{"shop", "positive", 0}, true, false}};
-    const struct catalog_facts catalog = {functions, 2, types, 2};
-    static const struct {
-        const char *sql;
-        enum answer rewrite;
-    } rows[] = {
-        {UNSURE, ANSWER_NO},
-        {"ALTER TABLE orders ADD COLUMN c text DEFAULT my_other()", ANSWER_YES},
-        {"ALTER TABLE orders ADD COLUMN c text DEFAULT my_other(1)", ANSWER_UNKNOWN},
-        {"ALTER TABLE orders ADD COLUMN c mood", ANSWER_NO},
-        {"ALTER TABLE orders ADD COLUMN c shop.positive", ANSWER_YES},
-        {"ALTER TABLE orders ADD COLUMN c positive", ANSWER_UNKNOWN},
-        {"ALTER TABLE orders ADD COLUMN c shop.positive[]", ANSWER_NO},
-    };
-    struct conf *conf = configured("");
-    struct policy_context context = context_of(conf);
-    context.catalog = &catalog;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        void *memory = talloc_new(NULL);
-        if (judged(memory, rows[i].sql, &context)->effects.rewrite != rows[i].rewrite)
-            fail_msg("%s", rows[i].sql);
         talloc_free(memory);
     }
     conf_unref(conf);
@@ -344,9 +374,9 @@ static void *run_all(void *argument)
 {
     int *failed = argument;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_setting),    cmocka_unit_test(test_unknown_role),
-        cmocka_unit_test(test_each_table),      cmocka_unit_test(test_concurrently),
-        cmocka_unit_test(test_catalog_answers), cmocka_unit_test(test_each_waiver),
+        cmocka_unit_test(test_each_setting), cmocka_unit_test(test_unknown_role),
+        cmocka_unit_test(test_each_table),   cmocka_unit_test(test_each_sequence),
+        cmocka_unit_test(test_concurrently), cmocka_unit_test(test_each_waiver),
     };
     *failed = cmocka_run_group_tests(tests, NULL, NULL);
     return NULL;
