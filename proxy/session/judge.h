@@ -32,7 +32,7 @@ struct judge_session {
 
 struct judge_job {
     void *owner; /* the caller's */
-    bool orphan;
+    _Atomic bool orphan;       /* set by the loop while a judge may look at it */
     void (*done)(struct judge_job *);
     struct judgement judgement; /* valid when done was called; lives as long as the job */
     /* The catalog has to be asked first: the query, its one parameter in the client's encoding (NULL: no

@@ -1,7 +1,13 @@
 /*
- * The threads and their queue. The queue is a ring of fixed size: a session asks one question at a time, so
- * it fills only where very many sessions run DDL at once, and then the next one is told so instead of waiting
- * unseen.
+ * The threads and their queues, one for short texts and one for long ones.
+ *
+ * A long text takes up to seconds, and a client may send them without end over many sessions; so one thread
+ * is kept free of them, and the ordinary ALTER of somebody else waits for short ones at most. In turn a long
+ * one is never passed by more than SHORT_IN_A_ROW short ones that a thread could have left.
+ *
+ * The queues are rings of fixed size: a session asks one question at a time, so they fill only where very
+ * many sessions run DDL at once, and then the next one is told so instead of waiting unseen. What a session
+ * left behind when it ended is not worked on.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -9,7 +15,7 @@
 
 #include "proxy/session/judge_inside.h"
 
-enum { QUEUE = 1024 };
+enum { QUEUE = 1024, SHORT_TEXT = 16 << 10, SHORT_IN_A_ROW = 16 };
 
 struct judge_thread {
     pthread_t thread;
@@ -17,29 +23,51 @@ struct judge_thread {
     struct metrics *metrics;
 };
 
+struct queue {
+    struct judge_job *jobs[QUEUE];
+    unsigned first, count;
+};
+
 struct judge_bench {
     pthread_mutex_t lock;
     pthread_cond_t work;
-    struct judge_job *queue[QUEUE];
-    unsigned first, count;
+    struct queue short_ones, long_ones;
+    unsigned long_most, long_now; /* threads that may, and do, work on long ones */
+    unsigned in_a_row;            /* short ones taken while a long one could have been */
     bool stop;
     struct audit *audit;
     unsigned n_threads;
     struct judge_thread threads[];
 };
 
-/* NULL: the bench stops and nothing is left. */
-static struct judge_job *next_job(struct judge_bench *bench)
+static struct judge_job *take(struct queue *queue)
 {
-    struct judge_job *job = NULL;
+    struct judge_job *job = queue->jobs[queue->first];
+    queue->first = (queue->first + 1) % QUEUE;
+    queue->count--;
+    return job;
+}
+
+/* Under the lock. NULL: nothing that this thread may do now. */
+static struct judge_job *choose(struct judge_bench *bench, bool *is_long)
+{
+    bool may = bench->long_ones.count && (bench->stop || bench->long_now < bench->long_most);
+    *is_long = may && (!bench->short_ones.count || bench->in_a_row >= SHORT_IN_A_ROW);
+    if (!*is_long && !bench->short_ones.count)
+        return NULL;
+    bench->in_a_row = may && !*is_long ? bench->in_a_row + 1 : 0;
+    bench->long_now += *is_long;
+    return take(*is_long ? &bench->long_ones : &bench->short_ones);
+}
+
+/* NULL: the bench stops and nothing is left. `is_long` says what the last job was, and then what this is. */
+static struct judge_job *next_job(struct judge_bench *bench, bool *is_long)
+{
+    struct judge_job *job;
     pthread_mutex_lock(&bench->lock);
-    while (bench->count == 0 && !bench->stop)
+    bench->long_now -= *is_long;
+    while ((job = choose(bench, is_long)) == NULL && !bench->stop)
         pthread_cond_wait(&bench->work, &bench->lock);
-    if (bench->count) {
-        job = bench->queue[bench->first];
-        bench->first = (bench->first + 1) % QUEUE;
-        bench->count--;
-    }
     pthread_mutex_unlock(&bench->lock);
     return job;
 }
@@ -48,8 +76,10 @@ static void *judge_thread(void *argument)
 {
     struct judge_thread *self = argument;
     struct judge_job *job;
-    while ((job = next_job(self->bench)) != NULL) {
-        judge_run(job, self->bench->audit, self->metrics);
+    bool is_long = false;
+    while ((job = next_job(self->bench, &is_long)) != NULL) {
+        if (!job->orphan)
+            judge_run(job, self->bench->audit, self->metrics);
         job->done(job); /* the job is not ours from here on */
     }
     return NULL;
@@ -83,6 +113,7 @@ struct judge_bench *judge_bench_start(unsigned threads, struct audit *audit)
     pthread_mutex_init(&bench->lock, NULL);
     pthread_cond_init(&bench->work, NULL);
     bench->audit = audit;
+    bench->long_most = threads > 1 ? threads - 1 : 1;
     while (bench->n_threads < threads && start_thread(bench, &bench->threads[bench->n_threads]))
         bench->n_threads++;
     if (bench->n_threads == threads && threads > 0)
@@ -111,10 +142,11 @@ void judge_bench_stop(struct judge_bench *bench)
 bool judge_submit(struct judge_bench *bench, struct judge_job *job)
 {
     pthread_mutex_lock(&bench->lock);
-    bool room = bench->count < QUEUE && !bench->stop;
+    struct queue *queue = job->work->sql_length > SHORT_TEXT ? &bench->long_ones : &bench->short_ones;
+    bool room = queue->count < QUEUE && !bench->stop;
     if (room) {
-        bench->queue[(bench->first + bench->count) % QUEUE] = job;
-        bench->count++;
+        queue->jobs[(queue->first + queue->count) % QUEUE] = job;
+        queue->count++;
         pthread_cond_signal(&bench->work);
     }
     pthread_mutex_unlock(&bench->lock);

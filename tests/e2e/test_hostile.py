@@ -107,7 +107,8 @@ NASTY = {
     "deep casts": "ALTER TABLE t ADD COLUMN x int DEFAULT 1" + "::int" * 40_000,
     "deep arrays": "ALTER TABLE t ADD COLUMN x int DEFAULT (" + "ARRAY[" * 30_000 + "1" + "]" * 30_000 + ")[1]",
     "many subcommands": "ALTER TABLE t " + ",".join("ADD COLUMN c%d int" % n for n in range(8000)),
-    "nested comments": "/*" * 100_000 + "*/" * 100_000 + " ALTER TABLE t ADD COLUMN x int",
+    # a server alone takes time by the square of the depth: 75 s for 100,000
+    "nested comments": "/*" * 5_000 + "*/" * 5_000 + " ALTER TABLE t ADD COLUMN x int",
     "an endless comment": "ALTER TABLE t ADD COLUMN x int /* " + "x" * 1_000_000,
     "an endless string": "ALTER TABLE t ADD COLUMN x text DEFAULT '" + "x" * 1_000_000,
     "a DO of DO of DO": "DO $a$ BEGIN EXECUTE $b$ DO $c$ BEGIN EXECUTE $d$ DO $e$ BEGIN EXECUTE $f$ DO $g$ BEGIN END $g$ "

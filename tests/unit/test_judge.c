@@ -602,6 +602,19 @@ static void hold(struct judge_job *job)
     sem_post(&home);
 }
 
+/* On one thread: how many came home in front of the long one. */
+static int behind, before_long;
+
+static void count_behind(struct judge_job *job)
+{
+    behind++;
+}
+
+static void long_is_home(struct judge_job *job)
+{
+    before_long = behind;
+}
+
 static void test_bench_is_bounded(void **state)
 {
     enum { MORE = 1030 };
@@ -626,6 +639,100 @@ static void test_bench_is_bounded(void **state)
         judge_job_free(jobs[i]);
     }
     conf_unref(conf);
+}
+
+/* A job for the bench; `length` bytes of text. */
+static struct judge_job *bench_job(struct conf *conf, size_t length, void (*done)(struct judge_job *))
+{
+    char *sql = calloc(1, length + 1);
+    memset(sql, ' ', length);
+    struct judge_session session = {.client_encoding = "UTF8"};
+    struct judge_job *job =
+        judge_job_new(&(struct engine_judge){.sql = sql, .sql_length = length}, &session, conf);
+    job->done = done;
+    free(sql);
+    return job;
+}
+
+static bool comes_home(void)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 10;
+    return sem_timedwait(&home, &end) == 0;
+}
+
+/* However many long texts there are, one thread is left for what is short. */
+static void test_long_texts_leave_a_thread(void **state)
+{
+    enum { LONG = 5 };
+    struct judge_job *jobs[LONG + 1];
+    struct conf *conf = conf_of(NULL);
+    struct judge_bench *bench = judge_bench_start(2, NULL);
+    sem_init(&home, 0, 0);
+    atomic_store(&may_go, false);
+    for (int i = 0; i < LONG; i++) {
+        jobs[i] = bench_job(conf, 100000, hold);
+        assert_true(judge_submit(bench, jobs[i]));
+    }
+    jobs[LONG] = bench_job(conf, 10, come_home);
+    assert_true(judge_submit(bench, jobs[LONG]));
+    bool short_one = comes_home();
+    atomic_store(&may_go, true);
+    judge_bench_stop(bench); /* and none is forgotten */
+    assert_true(short_one);
+    for (int i = 0; i < LONG; i++)
+        assert_true(comes_home());
+    for (int i = 0; i <= LONG; i++)
+        judge_job_free(jobs[i]);
+    conf_unref(conf);
+}
+
+/* Nor do short ones without end keep a long one waiting. */
+static void test_short_texts_let_a_long_one_pass(void **state)
+{
+    enum { SHORT = 200 };
+    struct judge_job *jobs[SHORT + 2];
+    struct conf *conf = conf_of(NULL);
+    struct judge_bench *bench = judge_bench_start(1, NULL);
+    sem_init(&home, 0, 0);
+    memset(calls, 0, sizeof calls);
+    atomic_store(&may_go, false);
+    jobs[0] = bench_job(conf, 10, hold); /* so that the others are queued before the first is taken */
+    assert_true(judge_submit(bench, jobs[0]));
+    for (int i = 1; i <= SHORT; i++) {
+        jobs[i] = bench_job(conf, 10, count_behind);
+        assert_true(judge_submit(bench, jobs[i]));
+    }
+    jobs[SHORT + 1] = bench_job(conf, 100000, long_is_home);
+    assert_true(judge_submit(bench, jobs[SHORT + 1]));
+    atomic_store(&may_go, true);
+    judge_bench_stop(bench);
+    assert_in_range(before_long, 1, 20);
+    for (int i = 0; i < SHORT + 2; i++)
+        judge_job_free(jobs[i]);
+    conf_unref(conf);
+}
+
+/* Whose session has ended costs nothing more. */
+static void test_orphans_are_not_judged(void **state)
+{
+    struct audit *audit = open_log(path_of("orphans"));
+    struct judge_bench *bench = judge_bench_start(1, audit);
+    struct judge_job *job = job_of(&(struct ask){.sql = RISKY});
+    sem_init(&home, 0, 0);
+    job->owner = (void *)0;
+    job->done = come_home;
+    job->orphan = true;
+    assert_true(judge_submit(bench, job));
+    assert_true(comes_home());
+    judge_bench_stop(bench);
+    assert_null(job->judgement.records);
+    judge_job_free(job);
+    audit_close(audit);
+    json_t *all = whole_log(path_of("orphans"));
+    assert_int_equal(json_array_size(all), 0);
+    json_decref(all);
 }
 
 int main(void)
@@ -654,6 +761,9 @@ int main(void)
         cmocka_unit_test(test_a_message_of_very_many_statements),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_bench_is_bounded),
+        cmocka_unit_test(test_long_texts_leave_a_thread),
+        cmocka_unit_test(test_short_texts_let_a_long_one_pass),
+        cmocka_unit_test(test_orphans_are_not_judged),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
