@@ -38,6 +38,8 @@ bool engine_ask(struct engine *engine, const struct engine_question *asked)
         engine->skipping || engine->doubt != DOUBT_NONE || engine->copy_in || engine->long_text ||
         (engine->status == 'E' && (engine->unsynced || engine->ledger.count == 0)))
         return false;
+    if (engine->question_faulty && (engine->unsynced || engine->status != 'I'))
+        return false;
     struct question *question = talloc_zero(NULL, struct question);
     if (!question || !question_copy(question, asked)) {
         talloc_free(question);
@@ -139,10 +141,12 @@ static bool ask_fault(const char *sqlstate)
 bool ask_failed(struct engine *engine, struct extra *extra)
 {
     struct question *question = extra ? extra->question : NULL;
-    bool harmless = question && question->synced && engine->status == 'I' && ask_fault(engine->error);
+    bool fault = ask_fault(engine->error);
+    bool harmless = question && question->synced && engine->status == 'I' && fault;
     if (!harmless && engine->held && question && question->synced)
         engine->held->failed = true;
     engine->question_left = true;
+    engine->question_faulty = engine->question_faulty || fault;
     ask_unanswered(question);
     return harmless;
 }

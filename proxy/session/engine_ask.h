@@ -13,7 +13,7 @@
  * that skips everything up to the next Sync, or is dropped here, and so is what follows up to the client's
  * Sync. Only an error that speaks of the question itself (no such column, no permission …), where no
  * transaction of the client's has suffered from it, is swallowed: the question is unanswered, and nothing
- * else has happened.
+ * else has happened. After such an error questions are asked only where another one would be swallowed too.
  */
 #ifndef PGSLUICE_PROXY_SESSION_ENGINE_ASK_H
 #define PGSLUICE_PROXY_SESSION_ENGINE_ASK_H

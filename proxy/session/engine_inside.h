@@ -113,15 +113,16 @@ struct engine {
     bool plus_removed : 1; /* SCRAM-SHA-256-PLUS was taken out of an offer that could have bound TLS */
     bool scs : 1;
     bool hot_standby : 1;
-    bool skipping : 1;      /* the server ignores everything up to the next Sync, and none was sent yet */
-    bool dropping : 1;      /* …and it is we who do that: the server knows of no error to skip after */
-    bool question_left : 1; /* a question failed: its statement may still be there */
-    bool executed : 1;      /* the client has sent an Execute since the last Sync or Query */
-    bool unsynced : 1;      /* the client has sent extended messages since the last Sync or Query */
-    bool copy_in : 1;       /* copy mode: the server reads the client's data, whose end was not sent yet */
-    bool client_drops : 1;  /* the rest of the client's message in passage goes nowhere */
-    bool server_drops : 1;  /* of the server's */
-    bool may_hold_said : 1; /* asked once a message */
+    bool skipping : 1;        /* the server ignores everything up to the next Sync, and none was sent yet */
+    bool dropping : 1;        /* …and it is we who do that: the server knows of no error to skip after */
+    bool question_left : 1;   /* a question failed: its statement may still be there */
+    bool question_faulty : 1; /* …by its own fault: not asked again where that does harm */
+    bool executed : 1;        /* the client has sent an Execute since the last Sync or Query */
+    bool unsynced : 1;        /* the client has sent extended messages since the last Sync or Query */
+    bool copy_in : 1;         /* copy mode: the server reads the client's data, whose end was not sent yet */
+    bool client_drops : 1;    /* the rest of the client's message in passage goes nowhere */
+    bool server_drops : 1;    /* of the server's */
+    bool may_hold_said : 1;   /* asked once a message */
     bool cut : 1, cut_told : 1;
     bool closed : 1;
     uint32_t need[2];
