@@ -73,8 +73,10 @@ struct conf_upstream {
     int64_t check_interval;      /* default 2 s: how often the monitor asks */
 };
 
+#define CONF_SESSIONS 10000
+
 struct conf_limits {
-    uint32_t sessions;          /* default 10000 in all */
+    uint32_t sessions;          /* in all; 0: not said, then CONF_SESSIONS or what the descriptors allow */
     uint32_t sessions_per_user; /* default 0: no limit */
     int64_t login_time;         /* default 60 s, as authentication_timeout */
     int64_t idle_time;          /* default 0: none */

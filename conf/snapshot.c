@@ -21,7 +21,6 @@ struct snapshot *snapshot_new(void)
     conf->upstream.check_interval = 2000;
     conf->tls_upstream.mode = TLS_PREFER;
     conf->limits = (struct conf_limits){
-        .sessions = 10000,
         .login_time = 60000,
         .statement = 256 << 10,
         .held_message = 4 << 20,

@@ -90,18 +90,13 @@ static void on_signal(void *argument, int signal)
 
 /* ---- the start -------------------------------------------------------------------------------------- */
 
-static void raise_descriptors(const struct conf *conf)
+static void raise_descriptors(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < 2ull * conf->limits.sessions + 100)
-        log_warning("limits.sessions of %u needs %llu file descriptors; this process may have %llu",
-                    conf->limits.sessions, 2ull * conf->limits.sessions + 100,
-                    (unsigned long long)limit.rlim_cur);
 }
 
 /* The loop's handlers only; other threads are left alone. */
@@ -228,7 +223,8 @@ static int run(const char *path)
     if (!setting_load(&serve.setting, path, true, &exit_code))
         return exit_code;
     log_configure(serve.setting.conf->log.level, serve.setting.conf->log.format);
-    raise_descriptors(serve.setting.conf);
+    raise_descriptors();
+    setting_fit(&serve.setting);
     block_signals(&before);
     bool started = start(&serve, error, sizeof error);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -58,6 +58,9 @@ struct serve {
 /* Loads the file and everything it names. False: `mistakes` lines went to the log or, at the start, to
  * stderr. */
 bool setting_load(struct setting *, const char *path, bool at_start, int *exit_code);
+/* limits.sessions and the descriptors of this process: fewer sessions where the file doesn't say how many, a
+ * warning where it wants more than can be had. Before the setting is shared. */
+void setting_fit(struct setting *);
 void setting_release(struct setting *);
 
 /* serve_workers.c */

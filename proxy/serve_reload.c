@@ -110,6 +110,7 @@ void serve_reload(struct serve *serve)
         admin_stop(&admin);
         setting_release(&setting);
     } else {
+        setting_fit(&setting);
         if (another_admin)
             commit_admin(serve, &admin);
         commit(serve, &setting);

@@ -1,8 +1,10 @@
 /*
  * A configuration and what it names (certificates), loaded whole or not at all.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "proxy/observe/log.h"
 #include "proxy/serve_inside.h"
@@ -36,6 +38,31 @@ static bool load_tls(struct setting *setting, char *error, size_t size)
         return false;
     setting->tls_upstream = tls_context_upstream_leg(&setting->conf->tls_upstream, error, size);
     return setting->tls_upstream || !error[0];
+}
+
+/* Two descriptors a session; listeners, logs and monitors want some, too. */
+static uint64_t sessions_possible(void)
+{
+    enum { OTHERS = 100 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT32_MAX;
+    return limit.rlim_cur > OTHERS + 2 ? (limit.rlim_cur - OTHERS) / 2 : 1;
+}
+
+void setting_fit(struct setting *setting)
+{
+    uint32_t *sessions = &setting->conf->limits.sessions;
+    uint64_t possible = sessions_possible();
+    if (*sessions > possible)
+        log_warning("limits.sessions is %u, and this process has file descriptors for %" PRIu64
+                    " sessions: raise its limit (LimitNOFILE=, ulimit -n)",
+                    *sessions, possible);
+    if (*sessions)
+        return;
+    *sessions = possible < CONF_SESSIONS ? (uint32_t)possible : CONF_SESSIONS;
+    if (*sessions < CONF_SESSIONS)
+        log_info("limits.sessions is %u: for more this process lacks file descriptors", *sessions);
 }
 
 bool setting_load(struct setting *setting, const char *path, bool at_start, int *exit_code)

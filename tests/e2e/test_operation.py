@@ -13,6 +13,7 @@ import urllib.request
 
 import pytest
 
+import harness
 import wire
 from harness import PGSLUICE, free_port, psql, run, wait_until
 from wire import Connection, error_of, fields, query
@@ -46,6 +47,22 @@ def test_sessions_per_user(server, proxy_factory):
     Connection(proxy.port).close()
     for one in open_ones:
         one.close()
+
+
+def test_sessions_fit_the_descriptors(server, proxy_factory, folder, monkeypatch):
+    """Nobody said how many sessions: as many as the process has descriptors for, and a client over that is told."""
+    scarce = folder / "scarce"
+    scarce.write_text("#!/bin/sh\nulimit -n 106\nexec '%s' \"$@\"\n" % harness.PGSLUICE)
+    scarce.chmod(0o755)
+    monkeypatch.setattr(harness, "PGSLUICE", str(scarce))
+    proxy = proxy_factory(server)
+    assert "limits.sessions is 3" in proxy.log() and " warning " not in proxy.log()
+    open_ones = [Connection(proxy.port) for _ in range(3)]
+    assert login_error(proxy.port)["C"] == "53300"
+    for one in open_ones:
+        one.close()
+    log = proxy.reload(proxy.config_path.read_text() + "limits: {sessions: 4}\n")
+    assert "warning" in log and "limits.sessions is 4" in log and "limits.sessions: 3 -> 4" in log
 
 
 def test_login_time(server, proxy_factory):

@@ -43,7 +43,7 @@ static void defaults(void **state)
     assert_null(conf->upstream.monitor);
     assert_int_equal(conf->tls_client.mode, TLS_DISABLE);
     assert_int_equal(conf->tls_upstream.mode, TLS_PREFER);
-    assert_int_equal(conf->limits.sessions, 10000);
+    assert_int_equal(conf->limits.sessions, 0); /* serve finds out how many can be had */
     assert_int_equal(conf->limits.sessions_per_user, 0);
     assert_int_equal(conf->limits.login_time, 60000);
     assert_int_equal(conf->limits.idle_time, 0);
