@@ -226,8 +226,10 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
         judge_widen(work);
     if (!judge_read_message(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
-    if (judge_asks(job))
+    if (judge_asks(job)) {
+        judge_let_go(work);
         return; /* comes back with the answer */
+    }
     judge_hear(work);
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");

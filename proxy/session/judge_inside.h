@@ -99,6 +99,8 @@ void judge_run(struct judge_job *, struct audit *, struct metrics *);
 
 /* judge_message.c: fills places and before. False: out of memory. */
 bool judge_read_message(struct judge_work *);
+/* What was read of a long text goes; judge_read_message will read it again. */
+void judge_let_go(struct judge_work *);
 
 /* judge_ask.c */
 bool judge_asks(struct judge_job *); /* true: the loop has to ask */

@@ -1,7 +1,9 @@
 /*
  * A message as its statements follow each other. Each judged statement is read once and its facts are kept
  * until all are judged: those behind it have to know what it makes and changes, and the catalog is asked of
- * all of them together.
+ * all of them together. (Those behind the first JUDGE_PLACES or KEPT_TEXT are judged one by one, as if
+ * nothing were known.) How long the answer takes is in the client's hands, so a long text is read again when
+ * it has come: what waits has to be small.
  *
  * What else stands between them is looked at only as far as it can make the catalog's answer untrue for what
  * comes behind it. The question goes out in front of the whole message, so a statement behind a SET of
@@ -15,11 +17,16 @@
 
 #include "proxy/session/judge_inside.h"
 
-enum { SETTING_MAX = 8192 };
+enum {
+    SETTING_MAX = 8192,
+    KEPT_TEXT = 1 << 20, /* facts take up to a hundred times the memory of their text */
+    AGAIN = 4096         /* a longer text is rather read again than that its facts wait for the catalog */
+};
 
 struct walk {
     struct judge_work *work;
     size_t next; /* of the judged statements */
+    size_t kept; /* bytes of those that were read */
     bool doubtful;
     size_t since;
 };
@@ -87,7 +94,8 @@ static void take(struct walk *walk)
     place->n_before = work->n_before;
     place->doubtful = walk->doubtful;
     place->since = walk->since;
-    judge_read(work, work, &work->statements[walk->next], &place->reading);
+    judge_read(work->places, work, &work->statements[walk->next], &place->reading);
+    walk->kept += work->statements[walk->next].length;
     walk->next++;
     work->n_places = walk->next;
     if (place->reading.facts && place->reading.facts->status == FACTS_OK)
@@ -119,7 +127,7 @@ static void walk_message(struct walk *walk, size_t n)
     struct gate gate;
     struct gate_statement found;
     gate_init(&gate, work->scs, text_encoding_of(work->session.client_encoding));
-    for (size_t at = 0; at < work->sql_length && walk->next < n;) {
+    for (size_t at = 0; at < work->sql_length && walk->next < n && walk->kept < KEPT_TEXT;) {
         bool is;
         at += gate_scan(&gate, (const uint8_t *)work->sql + at, work->sql_length - at, &found, &is);
         if (is || (at == work->sql_length && gate_finish(&gate, &found, NULL)))
@@ -142,4 +150,15 @@ bool judge_read_message(struct judge_work *work)
     else
         walk_message(&walk, n);
     return true;
+}
+
+void judge_let_go(struct judge_work *work)
+{
+    if (work->sql_length <= AGAIN)
+        return;
+    talloc_free(work->places);
+    talloc_free(work->before);
+    work->places = NULL;
+    work->before = NULL;
+    work->n_places = work->n_before = 0;
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <talloc.h>
 
 #include "parser/facts.h"
 #include "proxy/observe/log.h"
@@ -714,6 +715,33 @@ static void test_short_texts_let_a_long_one_pass(void **state)
     conf_unref(conf);
 }
 
+/* The client can make the catalog's answer wait as long as it likes: what waits with it is small. */
+static void test_what_waits_for_the_catalog_is_small(void **state)
+{
+    enum { N = 5000 };
+    char *sql = malloc(N * 20);
+    size_t n = (size_t)sprintf(sql, "ALTER TABLE t ADD a uuid DEFAULT gen_random_uuid()");
+    for (int i = 0; i < N; i++)
+        n += (size_t)sprintf(sql + n, ", ADD b%d int", i);
+    struct conf *conf = conf_of(NULL);
+    const struct engine_statement statement = {sql, n, 0, GATE_DDL, 0};
+    const struct engine_judge event = {
+        .sql = sql, .sql_length = n, .scs = true, .statements = &statement, .n_statements = 1};
+    const struct judge_session session = {
+        .client_encoding = "UTF8", .may_ask = true, .server_version = 150000};
+    struct judge_job *job = judge_job_new(&event, &session, conf);
+    judge_now(job, NULL);
+    assert_non_null(job->question);
+    assert_in_range(talloc_total_size(job), n, 4 * n);
+    judge_answer(job, NULL, 0);
+    judge_now(job, NULL);
+    assert_int_equal(job->judgement.as, JUDGED_REFUSE);
+    assert_string_equal(job->judgement.refusal.constraint, "volatile-default");
+    judge_job_free(job);
+    conf_unref(conf);
+    free(sql);
+}
+
 /* Whose session has ended costs nothing more. */
 static void test_orphans_are_not_judged(void **state)
 {
@@ -764,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_long_texts_leave_a_thread),
         cmocka_unit_test(test_short_texts_let_a_long_one_pass),
         cmocka_unit_test(test_orphans_are_not_judged),
+        cmocka_unit_test(test_what_waits_for_the_catalog_is_small),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
