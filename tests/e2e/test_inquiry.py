@@ -4,15 +4,15 @@ tell that it was.
 """
 import contextlib
 import json
-import threading
+import struct
 import time
 import urllib.request
 
 import pytest
 
-from harness import free_port, psql, wait_until
-from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, close, copy_data, describe, error_of, execute, message,
-                  parse, plain, query)
+from harness import free_port, wait_until
+from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, copy_data, describe, error_of, execute, fields, parse, plain,
+                  query)
 
 POLICY = "policy: {small_table: {rows: 100, size: 1MB}}\n"
 OBSERVE = "policy: {profile: observe}\n"
@@ -298,7 +298,6 @@ def waiting(server):
 
 def cancel(port, key):
     with Connection(port, login=False) as c:
-        import struct
         c.send(struct.pack("!II", 16, 80877102) + key)
         c.receive()
 
@@ -369,7 +368,7 @@ def test_the_servers_end_in_the_middle(server_factory, proxy_factory, how):
                 server.stop("immediate")
             got = c.until("")
             assert c.ended
-            assert error_of(got)["C"] in ("57P01", "57P02"), got
+            assert any(fields(body).get("C") in ("57P01", "57P02") for kind, body in got if kind in "EN"), got
     if how == "killed":
         server.start()
     server.sql("SELECT 1 FROM small LIMIT 0")
@@ -401,6 +400,10 @@ def test_a_catalog_that_may_not_be_read(server, proxied, tables):
             refused(c.query(risky("own")))
             assert ok(c.query("ALTER TABLE own ADD COLUMN b int")) == ["ALTER TABLE"]
             assert ok(c.talk(*extended("ALTER TABLE own ADD COLUMN c int"))) == ["ALTER TABLE"]
+            ok(c.query("BEGIN"))
+            assert ok(c.query("ALTER TABLE own ADD COLUMN e int")) == ["ALTER TABLE"]
+            ok(c.query("COMMIT"))
+        with proxied(user="barred") as c:
             ok(c.query("BEGIN"))
             assert error_of(c.query("ALTER TABLE own ADD COLUMN d int"))["C"] == "42501"
             assert ok(c.query("COMMIT")) == ["ROLLBACK"]
