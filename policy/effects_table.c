@@ -71,6 +71,16 @@ static bool mentions(const struct facts *facts, const struct name *name)
     return false;
 }
 
+/* Another table may have the name from here on, or none. */
+static bool moves_names(const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->n_alters; i++) {
+        if (facts->alters[i].kind == ALTER_RENAME_TABLE || facts->alters[i].kind == ALTER_SET_SCHEMA)
+            return true;
+    }
+    return false;
+}
+
 /* CREATE TABLE of that name. Written with a schema here and without one there it may be another table. */
 static void table_made(struct table *table, const struct facts *facts, const struct name *name)
 {
@@ -117,6 +127,10 @@ static void table_after(struct table *table, const struct facts *facts, const st
         return;
     }
     if (facts->kind == STATEMENT_DROP && strstr(facts->object_kind, "TABLE") != NULL) {
+        *table = (struct table){.changed = true};
+        return;
+    }
+    if (moves_names(facts)) {
         *table = (struct table){.changed = true};
         return;
     }
