@@ -1,61 +1,154 @@
 /*
- * A file's statements, one after the other, with what the file itself tells: the tables that it made before.
+ * A file's statements, one after the other, with what the file itself tells: the way each goes, the
+ * transaction it is in, and what the statements in front of it have made.
  *
- * A table made by the same file counts as made by the same transaction: nobody else uses it yet.
+ * A table made by the same file counts as new: nobody else uses it yet. A down section is run another day: it
+ * is judged by its text alone.
  */
 #include "proxy/check/check.h"
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 #include <talloc.h>
 
-/* Tables that the file has made so far, as written. */
-struct made {
-    char *name;
-    bool temporary;
-    struct made *next;
+#include "proxy/check/connect.h"
+#include "proxy/check/made.h"
+#include "proxy/check/report.h"
+
+/* A statement found; `from` and `to`: with the comments in front of it and those behind it, up to the
+ * semicolon. */
+struct found {
+    struct gate_statement gate;
+    size_t from, to, section;
 };
 
 struct run {
     struct check *check;
     const struct source *source;
-    struct made *made;
+    struct found *found;
+    size_t n_found;
+    struct made made;
     void *memory; /* for the whole file */
 };
 
-/* ---- tables made by the file ---- */
+/* ---- finding ---- */
 
-static const struct name *table_name(const struct facts *facts)
+static bool add_found(struct run *run, const struct gate_statement *statement, size_t from, size_t to)
 {
-    return facts->kind == STATEMENT_CREATE_INDEX || facts->object.name == NULL ? &facts->index_table
-                                                                               : &facts->object;
+    const struct source *source = run->source;
+    size_t n = run->n_found;
+    size_t section = n == 0 ? 0 : run->found[n - 1].section;
+    if ((n & (n - 1)) == 0)
+        run->found = talloc_realloc(run->memory, run->found, struct found, (unsigned)(n == 0 ? 1 : 2 * n));
+    if (run->found == NULL)
+        return false;
+    while (section + 1 < source->n_sections && source->sections[section + 1].at <= statement->start)
+        section++;
+    run->found[run->n_found++] =
+        (struct found){.gate = *statement, .from = from, .to = to, .section = section};
+    return true;
 }
 
-static struct made *find_made(const struct run *run, const char *name)
+static bool find_statements(struct run *run)
 {
-    for (struct made *made = run->made; made != NULL; made = made->next) {
-        if (strcmp(made->name, name) == 0)
-            return made;
+    const struct source *source = run->source;
+    struct gate gate;
+    struct gate_statement statement;
+    size_t from = 0;
+    gate_init(&gate, true, TEXT_ASCII_SAFE);
+    for (size_t at = 0; at < source->length;) {
+        bool found = false;
+        at += gate_scan(&gate, (const uint8_t *)source->sql + at, source->length - at, &statement, &found);
+        if (!found)
+            continue;
+        size_t to = at > 0 && source->sql[at - 1] == ';' ? at - 1 : at;
+        if (!add_found(run, &statement, from, to))
+            return false;
+        from = at;
     }
-    return NULL;
+    return !gate_finish(&gate, &statement, NULL) || add_found(run, &statement, from, source->length);
 }
 
-static void remember(struct run *run, const struct facts *facts)
+static bool contains(const char *text, size_t length, const char *word)
 {
-    if (facts->status != FACTS_OK)
-        return;
-    for (size_t i = 0; facts->kind == STATEMENT_DROP && i < facts->n_objects; i++) {
-        struct made *gone = find_made(run, quote_name(run->memory, &facts->objects[i]));
-        if (gone != NULL)
-            gone->name[0] = '\0'; /* no table is called so */
+    size_t n = strlen(word);
+    for (size_t i = 0; i + n <= length; i++) {
+        if (strncasecmp(text + i, word, n) == 0)
+            return true;
     }
-    if (facts->kind != STATEMENT_CREATE_TABLE || facts->if_not_exists || facts->object.name == NULL)
-        return;
-    struct made *made = talloc_zero(run->memory, struct made);
-    made->name = quote_name(made, &facts->object);
-    made->temporary = facts->temporary;
-    made->next = run->made;
-    run->made = made;
+    return false;
+}
+
+/* VACUUM and what is done CONCURRENTLY: a tool that wraps files in transactions leaves such a file alone. */
+static bool refuses_transaction(const struct run *run, const struct found *found)
+{
+    const char *sql = run->source->sql + found->gate.start;
+    size_t length = found->gate.end - found->gate.start;
+    return contains(sql, length < 6 ? length : 6, "VACUUM") ||
+           contains(sql, length < 80 ? length : 80, "CONCURRENTLY");
+}
+
+/* Does the tool, or the server, open a transaction for the section of this statement? */
+static bool wrapped(const struct run *run, size_t first)
+{
+    const struct section *section = &run->source->sections[run->found[first].section];
+    bool several = false;
+    if (run->check->single_transaction)
+        return true;
+    if (run->source->no_transaction || section->wrapping == WRAP_NONE)
+        return false;
+    for (size_t i = first; i < run->n_found && run->found[i].section == run->found[first].section; i++) {
+        if (section->wrapping == WRAP_UNLESS && refuses_transaction(run, &run->found[i]))
+            return false;
+        several = several || i > first;
+    }
+    return several || section->wrapping != WRAP_MESSAGE;
+}
+
+/* ---- counting ---- */
+
+static enum unread unread_of(const struct facts *facts)
+{
+    static const enum unread why[] = {[FACTS_OK] = UNREAD_NOT,
+                                      [FACTS_SYNTAX] = UNREAD_SYNTAX,
+                                      [FACTS_TOO_LONG] = UNREAD_TOO_LONG,
+                                      [FACTS_TOO_DEEP] = UNREAD_TOO_DEEP,
+                                      [FACTS_FAULT] = UNREAD_FAULT};
+    return why[facts->status];
+}
+
+static bool any_unknown(const struct effects *effects)
+{
+    return effects->rewrite == ANSWER_UNKNOWN || effects->scan == ANSWER_UNKNOWN ||
+           effects->index_build == ANSWER_UNKNOWN || effects->fails == ANSWER_UNKNOWN;
+}
+
+static void count_judged(struct check_count *count, const struct checked *checked)
+{
+    const struct verdict *verdict = checked->verdict;
+    count->judged++;
+    count->dynamic += checked->facts->dynamic;
+    count->unknown += verdict != NULL && any_unknown(&verdict->effects);
+    count->variables += source_marked(checked->source, MARK_VARIABLE, checked->start, checked->end);
+}
+
+static void count_statement(struct check_count *count, const struct checked *checked)
+{
+    const struct verdict *verdict = checked->verdict;
+    count->statements++;
+    count->down_statements += checked->down;
+    if (checked->unread != UNREAD_NOT)
+        count->unread[checked->unread]++;
+    else if (checked->facts != NULL)
+        count_judged(count, checked);
+    for (size_t i = 0; verdict != NULL && i < verdict->n_findings; i++) {
+        const struct finding *finding = &verdict->findings[i];
+        if (finding->waived)
+            count->waived += !checked->down;
+        else
+            (checked->down ? count->down : count->findings)[finding->action]++;
+    }
 }
 
 /* ---- one statement ---- */
@@ -67,127 +160,176 @@ static char *first_word(const void *memory, const char *sql, size_t length)
     while (n < length && isalpha((unsigned char)sql[n]))
         n++;
     char *word = talloc_strndup(memory, sql, n);
-    for (char *c = word; *c != '\0'; c++)
+    for (char *c = word; c != NULL && *c != '\0'; c++)
         *c = (char)toupper((unsigned char)*c);
     return word;
 }
 
-static void count_findings(struct check_count *count, const struct verdict *verdict)
+/* The table it is about, as written. */
+static const struct name *table_name(const struct facts *facts)
 {
-    for (size_t i = 0; i < verdict->n_findings; i++) {
-        if (verdict->findings[i].waived)
-            count->waived++;
-        else
-            count->findings[verdict->findings[i].action]++;
-    }
+    return facts->kind == STATEMENT_CREATE_INDEX || facts->object.name == NULL ? &facts->index_table
+                                                                               : &facts->object;
+}
+
+static const struct catalog *ask(struct run *run, const struct checked *checked)
+{
+    struct check *check = run->check;
+    const struct catalog *names = NULL;
+    const char *error;
+    bool guessed = source_marked(run->source, MARK_VARIABLE, checked->start, checked->end);
+    if (check->connection == NULL || checked->down || guessed || check->failed ||
+        checked->facts->status != FACTS_OK)
+        return NULL;
+    if (connection_ask(run->memory, check->connection, checked->facts, check->context.role, &names, &error))
+        return names;
+    fprintf(stderr, "pgsluice check: the server could not be asked: %s\n", error);
+    check->failed = true;
+    return NULL;
 }
 
 static void judge(struct run *run, struct checked *checked, const void *memory)
 {
-    struct check *check = run->check;
-    struct facts *facts = facts_of(memory, checked->judged, checked->judged_length,
-                                   check->context.conf->limits.statement, true);
-    if (facts == NULL)
+    struct policy_context context = run->check->context;
+    checked->facts =
+        facts_of(run->memory, checked->judged, checked->judged_length, context.conf->limits.statement, true);
+    if (checked->facts == NULL) {
+        checked->unread = UNREAD_FAULT;
         return;
-    struct policy_context context = check->context;
-    const struct name *table = table_name(facts);
-    checked->table = table->name == NULL ? "" : quote_name(memory, table);
-    const struct made *made = find_made(run, checked->table);
-    struct table_facts own = {
-        .exists = true, .relkind = 'r', .relpersistence = 'p', .rows = -1, .created_here = true};
-    if (made != NULL && checked->table[0] != '\0') {
-        own.relpersistence = made->temporary ? 't' : 'p';
-        context.table = &own;
     }
-    checked->facts = facts;
-    if (facts->tag != NULL && facts->tag[0] != '\0')
-        checked->kind = facts->tag;
-    checked->verdict = policy_judge(memory, facts, &context);
-    remember(run, facts);
-    if (facts->status == FACTS_OK)
-        check->count.judged++;
-    else
-        check->count.unreadable++;
-    if (checked->verdict != NULL)
-        count_findings(&check->count, checked->verdict);
+    const struct name *table = table_name(checked->facts);
+    checked->table = table->name == NULL ? "" : quote_name(memory, table);
+    checked->unread = unread_of(checked->facts);
+    if (checked->facts->tag != NULL && checked->facts->tag[0] != '\0')
+        checked->kind = checked->facts->tag;
+    context.in_transaction = run->made.in_transaction;
+    context.before = run->made.facts;
+    context.n_before = run->made.n;
+    context.names = ask(run, checked);
+    checked->verdict = policy_judge(memory, checked->facts, &context);
+    made_add(run->memory, &run->made, checked->facts);
 }
 
-/* As UTF-8; a text that isn't is judged all the same, each byte a character. */
-static const char *utf8(const void *memory, const struct source *source, size_t from, size_t to,
-                        size_t *length, bool *bytes)
+/* What changes how later statements are read. */
+static void follow(struct run *run, const struct checked *checked, enum gate_class class)
 {
-    const char *text = text_to_utf8(memory, source->sql + from, to - from, "UTF8", length);
-    *bytes = text == NULL;
-    if (text == NULL)
-        text = text_to_utf8(memory, source->sql + from, to - from, "LATIN1", length);
-    if (text != NULL)
-        return text;
-    *length = 0;
-    return "";
+    struct connection *connection = run->check->connection;
+    if (class == GATE_TRANSACTION_BEGIN || class == GATE_TRANSACTION_END) {
+        bool ended =
+            made_transaction(&run->made, checked->sql, checked->sql_length, class == GATE_TRANSACTION_BEGIN);
+        if (ended && connection != NULL)
+            connection_transaction_ended(connection);
+    } else if (connection != NULL && !checked->down) {
+        const char *error = connection_follow(connection, checked->sql, checked->sql_length);
+        if (error != NULL)
+            fprintf(stderr, "pgsluice check: %s: not taken over: %.*s: %s\n", checked->source->name,
+                    (int)(checked->sql_length < 80 ? checked->sql_length : 80), checked->sql, error);
+    }
 }
 
-/* `from` and `to`: with the comments in front of it and those behind it, up to the semicolon. */
-static void check_statement(struct run *run, const struct gate_statement *statement, size_t from, size_t to)
+static void check_statement(struct run *run, const struct found *found, bool down)
 {
     struct check *check = run->check;
+    const char *sql = run->source->sql;
+    size_t start = found->gate.start, end = found->gate.end, from = found->from, to = found->to;
     void *memory = talloc_new(run->memory);
-    struct checked checked = {
-        .source = run->source, .start = statement->start, .end = statement->end, .from = from, .table = ""};
-
     if (to - from > check->context.conf->limits.statement) { /* a long preface must not make it too long */
-        checked.from = statement->start;
-        to = statement->end;
+        from = start;
+        to = end;
     }
-    checked.sql = utf8(memory, run->source, checked.start, checked.end, &checked.sql_length, &checked.bytes);
-    checked.judged = utf8(memory, run->source, checked.from, to, &checked.judged_length, &checked.bytes);
-    checked.kind = first_word(memory, checked.sql, checked.sql_length);
-    check->count.statements++;
-    if (gate_class_judged(statement->class))
+    struct checked checked = {.source = run->source,
+                              .start = start,
+                              .end = end,
+                              .sql = sql + start,
+                              .sql_length = end - start,
+                              .from = from,
+                              .judged = sql + from,
+                              .judged_length = to - from,
+                              .kind = first_word(memory, sql + start, end - start),
+                              .table = "",
+                              .down = down};
+    if (gate_class_judged(found->gate.class))
         judge(run, &checked, memory);
-    if (check->format == CHECK_JSON)
-        report_json(check, &checked);
+    else if (source_marked(run->source, MARK_GEXEC, start, to))
+        checked.unread = UNREAD_GEXEC;
     else
-        report_text(check, &checked);
+        follow(run, &checked, found->gate.class);
+    count_statement(&check->count, &checked);
+    check->format->statement(check, &checked);
     talloc_free(memory);
+}
+
+/* ---- the file ---- */
+
+/* What the file's up sections did stays known while there is a server to be asked: files run in order. */
+static void keep(struct run *run)
+{
+    struct check *check = run->check;
+    if (check->connection == NULL) {
+        talloc_free(run->memory);
+        return;
+    }
+    check->before = run->made.facts;
+    check->n_before = run->made.n;
+    connection_file_ended(check->connection);
+}
+
+/* A down section starts from nothing known; whatever stands behind it, from what stood in front. */
+static void begin_section(struct run *run, struct made *up, bool down, size_t first)
+{
+    if (down) {
+        *up = run->made;
+        run->made = (struct made){.facts = NULL};
+    }
+    made_section(&run->made, wrapped(run, first));
 }
 
 void check_source(struct check *check, const struct source *source)
 {
-    struct run run = {.check = check, .source = source, .memory = talloc_new(NULL)};
-    struct gate gate;
-    struct gate_statement statement;
-    size_t from = 0;
-    gate_init(&gate, true, TEXT_ASCII_SAFE);
-    for (size_t at = 0; at < source->length;) {
-        bool found = false;
-        at += gate_scan(&gate, (const uint8_t *)source->sql + at, source->length - at, &statement, &found);
-        if (!found)
-            continue;
-        check_statement(&run, &statement, from, at > 0 && source->sql[at - 1] == ';' ? at - 1 : at);
-        from = at;
+    struct run run = {.check = check, .source = source, .memory = talloc_new(check->connection)};
+    struct made up = {.facts = NULL};
+    bool was_down = false;
+    run.made.facts = check->before;
+    run.made.n = check->n_before;
+    bool fine = find_statements(&run);
+    for (size_t i = 0; fine && i < run.n_found; i++) {
+        bool down = source->sections[run.found[i].section].down;
+        if (was_down && !down)
+            run.made = up;
+        if (i == 0 || run.found[i].section != run.found[i - 1].section)
+            begin_section(&run, &up, down && !was_down, i);
+        was_down = down;
+        check_statement(&run, &run.found[i], down && !check->down_counts);
     }
-    if (gate_finish(&gate, &statement, NULL))
-        check_statement(&run, &statement, from, source->length);
+    if (was_down)
+        run.made = up;
+    check->failed = check->failed || !fine || run.made.failed;
     check->count.files++;
-    talloc_free(run.memory);
+    check->count.includes += source->includes;
+    keep(&run);
 }
 
-bool check_found(const struct check_count *count)
+bool check_found(const struct check_count *count, enum action at_least)
 {
-    for (int action = ACTION_WARN; action < ACTION_COUNT; action++) {
+    for (int action = at_least; action < ACTION_COUNT; action++) {
         if (count->findings[action] > 0)
             return true;
     }
     return false;
 }
 
+unsigned check_unread(const struct check_count *count)
+{
+    unsigned n = 0;
+    for (int i = UNREAD_NOT + 1; i < UNREAD_COUNT; i++)
+        n += count->unread[i];
+    return n;
+}
+
 size_t checked_place(const struct checked *checked, const struct finding *finding)
 {
     if (finding->place <= 0)
         return checked->start;
-    size_t at = (size_t)finding->place;
-    if (checked->bytes)
-        at = utf8_characters(checked->judged, at);
-    at += checked->from;
+    size_t at = (size_t)finding->place + checked->from;
     return at >= checked->start && at < checked->source->length ? at : checked->start;
 }

@@ -10,7 +10,9 @@
 #include <talloc.h>
 #include <unistd.h>
 
-#include "proxy/check/check.h"
+#include "proxy/check/connect.h"
+#include "proxy/check/paths.h"
+#include "proxy/check/report.h"
 
 enum { EXIT_FINE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2 };
 
@@ -18,23 +20,55 @@ enum { EXIT_FINE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2 };
 static const char no_file[] =
     "listen: [{address: 127.0.0.1, port: 6432}]\nupstream: {host: 127.0.0.1, port: 5432}\n";
 
-static const char usage[] =
-    "usage: pgsluice check [OPTION]... FILE...|-\n"
-    "       pgsluice check --explain RULE\n"
-    "Judge the statements of migration files as the proxy would.\n"
+static const char usage[] = "usage: pgsluice check [OPTION]... FILE|DIRECTORY...|-\n"
+                            "       pgsluice check [--format json] --explain RULE|all\n";
+
+static const char help[] =
+    "Judge the statements of migration files as the proxy would. A directory stands for the *.sql files "
+    "below it,\n"
+    "in the order of their numbers; - is standard input.\n"
+    "\n"
     "  -c, --config FILE         the policy's configuration; without it, profile standard\n"
-    "      --format text|json    for people, or one object a statement and line\n"
-    "      --server-version N    13 to 18, or 15.4; without it, names are looked up in all of them\n"
+    "      --format FORMAT       text, json (one object a statement and line), sarif, github (workflow "
+    "commands) or\n"
+    "                            gitlab (code quality report)\n"
+    "      --server-version N    13 to 18, or 15.4; without it, what holds for all of them is said\n"
+    "      --connect CONNINFO    ask this database what the statements' names mean; nothing in it is "
+    "changed, and\n"
+    "                            a standby will do\n"
+    "      --fail-on ACTION      warn (the default), online, approve, reject or never: the least grave "
+    "finding that\n"
+    "                            makes the exit code 1\n"
+    "      --down                down sections count like any other\n"
+    "  -1, --single-transaction  each file will be run in one transaction\n"
+    "      --encoding NAME       of the files, as PostgreSQL calls it; without it UTF-8, or what a file "
+    "itself says\n"
     "      --role NAME           who will run them: for waivers and overrides\n"
     "      --database NAME, --application NAME  likewise, for overrides\n"
-    "      --explain RULE        what a rule is about, and the safe way\n";
+    "      --explain RULE        what a rule is about, and the safe way; all: a table of the rules\n"
+    "\n"
+    "Files are read as psql reads them: its commands and COPY data are skipped, both branches of \\if are "
+    "judged, a\n"
+    "variable stands for any value, \\i is counted but not followed. The comments of dbmate, goose, "
+    "sql-migrate,\n"
+    "node-pg-migrate, tern and sqlx and the file names of golang-migrate, Flyway, Prisma, Diesel and sqitch "
+    "say which\n"
+    "statements undo a change, and which run in a transaction. What undoes a change is judged by its text "
+    "alone and\n"
+    "reported as a note: it is meant to drop things, and does not count for the exit code without --down.\n"
+    "\n"
+    "Exit code: 0 nothing found, 1 findings, 2 wrong usage or configuration, a file that can't be read, or a "
+    "server\n"
+    "that can't be asked. The last line, on standard error, says how many statements could be judged.\n";
 
 struct options {
-    const char *config, *explain;
+    const char *config, *explain, *connect, *encoding, *format;
+    enum action fail_on; /* ACTION_COUNT: never */
     struct check check;
     char **files;
     int n_files;
-    int result; /* of the thread */
+    int result;  /* of the thread */
+    bool helped; /* --help */
 };
 
 /* "15", "15.4" or "150004"; 0: none of these. */
@@ -46,22 +80,18 @@ static int server_version(const char *text)
         minor = strtol(end + 1, &end, 10);
     if (end == text || *end != '\0' || minor < 0 || minor > 9999)
         return 0;
-    if (major >= 90000 && major <= 999999)
+    if (major >= 100000 && major <= 999999)
         return (int)major;
     return major >= 10 && major <= 99 ? (int)(major * 10000 + minor) : 0;
 }
 
-static bool read_format(struct check *check, const char *text)
+static bool read_format(struct options *options, const char *text)
 {
-    if (strcmp(text, "text") == 0)
-        check->format = CHECK_TEXT;
-    else if (strcmp(text, "json") == 0)
-        check->format = CHECK_JSON;
-    else {
-        fprintf(stderr, "pgsluice check: no such format: %s (text, json)\n", text);
-        return false;
-    }
-    return true;
+    options->format = text;
+    options->check.format = report_format_of(text);
+    if (options->check.format == NULL)
+        fprintf(stderr, "pgsluice check: no such format: %s (text, json, sarif, github, gitlab)\n", text);
+    return options->check.format != NULL;
 }
 
 static bool read_version(struct check *check, const char *text)
@@ -72,29 +102,46 @@ static bool read_version(struct check *check, const char *text)
     return check->context.server_version != 0;
 }
 
+static bool read_fail_on(struct options *options, const char *text)
+{
+    bool never = strcmp(text, "never") == 0;
+    if (never)
+        options->fail_on = ACTION_COUNT;
+    if (never || (action_of(text, &options->fail_on) && options->fail_on != ACTION_ALLOW))
+        return true;
+    fprintf(stderr, "pgsluice check: --fail-on %s: write warn, online, approve, reject or never\n", text);
+    return false;
+}
+
 static bool read_option(struct options *options, int option)
 {
     struct check *check = &options->check;
+    const struct {
+        int option;
+        const char **value;
+    } texts[] = {{'c', &options->config},           {'e', &options->explain},
+                 {'C', &options->connect},          {'E', &options->encoding},
+                 {'r', &check->context.role},       {'d', &check->context.database},
+                 {'a', &check->context.application}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i].option == option) {
+            *texts[i].value = optarg;
+            return true;
+        }
+    }
     switch (option) {
-    case 'c':
-        options->config = optarg;
-        return true;
     case 'f':
-        return read_format(check, optarg);
+        return read_format(options, optarg);
     case 'v':
         return read_version(check, optarg);
-    case 'r':
-        check->context.role = optarg;
-        return true;
-    case 'd':
-        check->context.database = optarg;
-        return true;
-    case 'a':
-        check->context.application = optarg;
-        return true;
-    case 'e':
-        options->explain = optarg;
-        return true;
+    case 'F':
+        return read_fail_on(options, optarg);
+    case 'D':
+        return check->down_counts = true;
+    case '1':
+        return check->single_transaction = true;
+    case 'h':
+        return options->helped = true;
     default:
         fputs(usage, stderr);
         return false;
@@ -103,49 +150,89 @@ static bool read_option(struct options *options, int option)
 
 static bool read_options(struct options *options, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},         {"format", required_argument, NULL, 'f'},
-        {"server-version", required_argument, NULL, 'v'}, {"role", required_argument, NULL, 'r'},
-        {"database", required_argument, NULL, 'd'},       {"application", required_argument, NULL, 'a'},
-        {"explain", required_argument, NULL, 'e'},        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"config", required_argument, NULL, 'c'},
+                                          {"format", required_argument, NULL, 'f'},
+                                          {"server-version", required_argument, NULL, 'v'},
+                                          {"connect", required_argument, NULL, 'C'},
+                                          {"fail-on", required_argument, NULL, 'F'},
+                                          {"down", no_argument, NULL, 'D'},
+                                          {"single-transaction", no_argument, NULL, '1'},
+                                          {"encoding", required_argument, NULL, 'E'},
+                                          {"role", required_argument, NULL, 'r'},
+                                          {"database", required_argument, NULL, 'd'},
+                                          {"application", required_argument, NULL, 'a'},
+                                          {"explain", required_argument, NULL, 'e'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     optind = 0; /* glibc: begin anew */
-    for (int option; (option = getopt_long(argc, argv, "c:", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "c:1h", known, NULL)) != -1;) {
         if (!read_option(options, option))
             return false;
     }
     options->files = argv + optind;
     options->n_files = argc - optind;
-    if (options->n_files == 0 && options->explain == NULL)
-        fputs(usage, stderr);
-    return options->n_files > 0 || options->explain != NULL;
+    if (options->n_files > 0 || options->explain != NULL || options->helped)
+        return true;
+    fputs(usage, stderr);
+    return false;
 }
 
-static int explain(const char *name)
+/* ---- --explain ---- */
+
+static void explain_one(const struct options *options, enum rule rule)
+{
+    if (strcmp(options->format, "json") != 0) {
+        explain_rule(rule, stdout);
+        return;
+    }
+    json_t *json = explain_json(rule);
+    json_dumpf(json, stdout, JSON_COMPACT);
+    fputc('\n', stdout);
+    json_decref(json);
+}
+
+static int explain(const struct options *options)
 {
     enum rule rule;
-    if (rule_of(name, strlen(name), &rule)) {
-        report_rule(rule, stdout);
-        return EXIT_FINE;
+    const char *name = options->explain;
+    bool all = strcmp(name, "all") == 0;
+    if (all && strcmp(options->format, "json") != 0)
+        explain_all(stdout);
+    else if (all)
+        for (int i = 0; i < RULE_COUNT; i++)
+            explain_one(options, (enum rule)i);
+    else if (rule_of(name, strlen(name), &rule))
+        explain_one(options, rule);
+    else {
+        fprintf(stderr, "pgsluice check: no such rule: %s; the rules are", name);
+        for (int i = 0; i < RULE_COUNT; i++)
+            fprintf(stderr, " %s", rule_name((enum rule)i));
+        fputc('\n', stderr);
+        return EXIT_USAGE;
     }
-    fprintf(stderr, "pgsluice check: no such rule: %s; the rules are", name);
-    for (int i = 0; i < RULE_COUNT; i++)
-        fprintf(stderr, " %s", rule_name((enum rule)i));
-    fputc('\n', stderr);
-    return EXIT_USAGE;
+    return EXIT_FINE;
 }
 
-static bool check_file(struct check *check, const char *path)
+/* ---- files ---- */
+
+static bool check_file(void *argument, const char *path)
 {
+    struct options *options = argument;
     bool standard_input = strcmp(path, "-") == 0;
+    const char *why = NULL;
     FILE *file = standard_input ? stdin : fopen(path, "re");
-    struct source *source = file == NULL ? NULL : source_read(NULL, standard_input ? "<stdin>" : path, file);
-    if (source == NULL)
-        fprintf(stderr, "pgsluice check: %s: %s\n", path, strerror(errno));
+    struct source *source = NULL;
+    if (file == NULL)
+        why = strerror(errno);
+    else
+        source = source_read(NULL, standard_input ? "<stdin>" : path, file, options->encoding, &why);
     if (file != NULL && !standard_input)
         fclose(file);
-    if (source == NULL)
+    if (source == NULL) {
+        fprintf(stderr, "pgsluice check: %s: %s\n", path, why);
         return false;
-    check_source(check, source);
+    }
+    check_source(&options->check, source);
     talloc_free(source);
     return true;
 }
@@ -153,17 +240,24 @@ static bool check_file(struct check *check, const char *path)
 static void *check_files(void *argument)
 {
     struct options *options = argument;
+    struct check *check = &options->check;
     bool read = true;
+    if (check->format->begin != NULL)
+        check->format->begin(check);
     for (int i = 0; i < options->n_files; i++)
-        read = check_file(&options->check, options->files[i]) && read;
-    fflush(options->check.out);
-    report_coverage(&options->check.count, stderr);
-    if (!read || ferror(options->check.out))
+        read = paths_visit(options->files[i], check_file, options) && read;
+    if (check->format->end != NULL)
+        check->format->end(check);
+    fflush(check->out);
+    report_coverage(check, stderr);
+    if (!read || check->failed || ferror(check->out))
         options->result = EXIT_USAGE;
     else
-        options->result = check_found(&options->check.count) ? EXIT_FOUND : EXIT_FINE;
+        options->result = check_found(&check->count, options->fail_on) ? EXIT_FOUND : EXIT_FINE;
     return NULL;
 }
+
+/* ---- the whole ---- */
 
 static struct conf *read_config(const char *path)
 {
@@ -177,26 +271,71 @@ static struct conf *read_config(const char *path)
     return conf;
 }
 
-int cmd_check(int argc, char **argv)
+/* The server says what the command line did not. */
+static bool connect_to(struct options *options)
 {
-    struct options options = {.check = {.context = {.database = "", .role = "", .application = ""},
-                                        .out = stdout,
-                                        .colour = isatty(1) == 1}};
-    if (!read_options(&options, argc, argv))
-        return EXIT_USAGE;
-    if (options.explain != NULL)
-        return explain(options.explain);
-    struct conf *conf = read_config(options.config);
-    if (conf == NULL)
-        return EXIT_USAGE;
-    options.check.context.conf = conf;
+    struct policy_context *context = &options->check.context;
+    char *error = NULL;
+    if (options->connect == NULL)
+        return true;
+    struct connection *connection = connection_open(NULL, options->connect, &error);
+    options->check.connection = connection;
+    if (connection == NULL) {
+        fprintf(stderr, "pgsluice check: %s\n", error == NULL ? strerror(ENOMEM) : error);
+        talloc_free(error);
+        return false;
+    }
+    if (context->server_version == 0)
+        context->server_version = connection_version(connection);
+    if (*context->database == '\0')
+        context->database = connection_database(connection);
+    if (*context->role == '\0')
+        context->role = connection_user(connection);
+    return true;
+}
+
+static bool colour_wanted(void)
+{
+    const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    bool dumb = terminal == NULL || strcmp(terminal, "dumb") == 0;
+    return isatty(STDOUT_FILENO) == 1 && (no == NULL || *no == '\0') && !dumb;
+}
+
+static int check_with(struct options *options, struct conf *conf)
+{
     pthread_t thread; /* parsing wants a large stack */
-    if (parser_thread_create(&thread, check_files, &options) != 0) {
+    options->check.context.conf = conf;
+    if (!connect_to(options))
+        return EXIT_USAGE;
+    if (parser_thread_create(&thread, check_files, options) != 0) {
         fprintf(stderr, "pgsluice check: no thread: %s\n", strerror(errno));
-        conf_unref(conf);
         return EXIT_USAGE;
     }
     pthread_join(thread, NULL);
+    return options->result;
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct options options = {.format = "text",
+                              .fail_on = ACTION_WARN,
+                              .check = {.context = {.database = "", .role = "", .application = ""},
+                                        .format = report_format_of("text"),
+                                        .out = stdout,
+                                        .colour = colour_wanted()}};
+    if (!read_options(&options, argc, argv))
+        return EXIT_USAGE;
+    if (options.helped) {
+        printf("%s%s", usage, help);
+        return EXIT_FINE;
+    }
+    if (options.explain != NULL)
+        return explain(&options);
+    struct conf *conf = read_config(options.config);
+    if (conf == NULL)
+        return EXIT_USAGE;
+    int result = check_with(&options, conf);
+    talloc_free(options.check.connection);
     conf_unref(conf);
-    return options.result;
+    return result;
 }

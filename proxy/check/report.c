@@ -1,34 +1,106 @@
 /*
- * How findings look: for people (text), for programs (JSON, one object a line), and the documentation of a
- * rule.
- *
- * Text from a file is not let through to a terminal as it is: control characters are shown as '?'.
+ * What the formats share, and the coverage line.
  */
-#include <inttypes.h>
-#include <jansson.h>
+#include "proxy/check/report.h"
+
+#include <ctype.h>
 #include <string.h>
+#include <talloc.h>
 
-#include "proxy/check/check.h"
+enum { WRAP = 100 };
 
-enum { LINE_SHOWN = 160, WRAP = 100 };
-
-/* ---- text ---- */
-
-static const char *colour(const struct check *check, enum action action)
+const struct report_format *report_format_of(const char *name)
 {
-    static const char *const codes[ACTION_COUNT] = {
-        [ACTION_ALLOW] = "\033[32m",   [ACTION_WARN] = "\033[33m",   [ACTION_ONLINE] = "\033[36m",
-        [ACTION_APPROVE] = "\033[35m", [ACTION_REJECT] = "\033[31m",
+    static const struct report_format formats[] = {
+        {"text", NULL, report_text, NULL},
+        {"json", NULL, report_json, NULL},
+        {"sarif", report_sarif_begin, report_sarif, report_sarif_end},
+        {"github", NULL, report_github, NULL},
+        {"gitlab", report_gitlab_begin, report_gitlab, report_gitlab_end},
     };
-    return check->colour ? codes[action] : "";
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (strcmp(formats[i].name, name) == 0)
+            return &formats[i];
+    }
+    return NULL;
 }
 
-static const char *plain(const struct check *check)
+/* ---- places ---- */
+
+static bool word_byte(char c)
 {
-    return check->colour ? "\033[0m" : "";
+    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
 }
 
-static void put_safe(FILE *out, const char *text, size_t length)
+/* Behind the word, or the quoted name or string, that starts at an offset; it never leaves its line. */
+static size_t token_end(const struct source *source, size_t at)
+{
+    const char *raw = source->raw;
+    size_t end = at + 1;
+    if (at >= source->length)
+        return at;
+    if (raw[at] == '"' || raw[at] == '\'') {
+        while (end < source->length && raw[end] != raw[at] && raw[end] != '\n' && raw[end] != '\r')
+            end++;
+        return end + (end < source->length && raw[end] == raw[at]);
+    }
+    while (word_byte(raw[at]) && end < source->length && word_byte(raw[end]))
+        end++;
+    return end;
+}
+
+struct place report_place(const struct checked *checked, const struct finding *finding)
+{
+    struct place place = {.offset = checked_place(checked, finding)};
+    unsigned line;
+    source_position(checked->source, place.offset, &place.line, &place.column);
+    source_position(checked->source, token_end(checked->source, place.offset), &line, &place.end_column);
+    if (line != place.line)
+        place.end_column = place.column + 1;
+    return place;
+}
+
+enum report_level report_level(const struct checked *checked, const struct finding *finding)
+{
+    if (finding->waived || checked->down || finding->action == ACTION_ALLOW)
+        return LEVEL_NOTE;
+    return finding->action >= ACTION_APPROVE ? LEVEL_ERROR : LEVEL_WARNING;
+}
+
+/* ---- texts ---- */
+
+char *report_words(const void *talloc_parent, const struct finding *finding)
+{
+    const char *message = finding->message == NULL ? "" : finding->message;
+    char *words =
+        talloc_asprintf(talloc_parent, "%s%s%s%s%s", message, finding->detail == NULL ? "" : "\n",
+                        finding->detail == NULL ? "" : finding->detail,
+                        finding->hint == NULL ? "" : "\nHint: ", finding->hint == NULL ? "" : finding->hint);
+    return words == NULL ? talloc_strdup(talloc_parent, "") : words;
+}
+
+char *report_uri(const void *talloc_parent, const char *path)
+{
+    while (strncmp(path, "./", 2) == 0)
+        path += 2;
+    size_t n = strlen(path), at = 0;
+    char *uri = talloc_array(talloc_parent, char, (unsigned)(3 * n + 8));
+    if (uri == NULL)
+        return NULL;
+    if (*path == '/')
+        at = (size_t)sprintf(uri, "file://");
+    for (; *path != '\0'; path++) {
+        unsigned char c = (unsigned char)*path;
+        if (isalnum(c) || strchr("-._~/", c) != NULL)
+            uri[at++] = (char)c;
+        else
+            at += (size_t)sprintf(uri + at, "%%%02X", c);
+    }
+    uri[at] = '\0';
+    return uri;
+}
+
+void report_safe(FILE *out, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -37,9 +109,7 @@ static void put_safe(FILE *out, const char *text, size_t length)
     }
 }
 
-/* Each line of a text with an indent, long ones broken between words; SQL stays whole so that it can be
- * copied. */
-static void put_paragraph(FILE *out, const char *lead, const char *text)
+void report_paragraph(FILE *out, const char *lead, const char *text)
 {
     int indent = (int)strlen(lead);
     fputs(lead, out);
@@ -54,7 +124,7 @@ static void put_paragraph(FILE *out, const char *lead, const char *text)
                 column = (size_t)indent;
             } else if (!first)
                 fputc(' ', out);
-            put_safe(out, text + i, word);
+            report_safe(out, text + i, word);
             column += word + 1;
             i += word + (i + word < line);
         }
@@ -66,145 +136,82 @@ static void put_paragraph(FILE *out, const char *lead, const char *text)
     fputc('\n', out);
 }
 
-/* The source line, and a caret under the place. */
-static void put_source(const struct check *check, const struct checked *checked, size_t place, unsigned line)
-{
-    const char *text;
-    size_t length;
-    source_line(checked->source, place, &text, &length);
-    size_t before = place - (size_t)(text - checked->source->raw);
-    size_t from = length > LINE_SHOWN && before > LINE_SHOWN / 2 ? before - LINE_SHOWN / 2 : 0;
-    while (from > 0 && ((unsigned char)text[from] & 0xc0) == 0x80)
-        from--;
-    size_t shown = length - from < LINE_SHOWN ? length - from : LINE_SHOWN;
-    while (from + shown < length && ((unsigned char)text[from + shown] & 0xc0) == 0x80)
-        shown++;
-    fprintf(check->out, "  %5u | %s", line, from > 0 ? "..." : "");
-    put_safe(check->out, text + from, shown);
-    fprintf(check->out, "%s\n        | %s", from + shown < length ? "..." : "", from > 0 ? "   " : "");
-    for (size_t i = from; i < before; i++) {
-        if (((unsigned char)text[i] & 0xc0) != 0x80)
-            fputc(text[i] == '\t' ? '\t' : ' ', check->out);
-    }
-    fputs("^\n", check->out);
-}
-
-static bool said_before(const struct verdict *verdict, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (verdict->findings[i].hint != NULL &&
-            strcmp(verdict->findings[i].hint, verdict->findings[n].hint) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void put_finding(const struct check *check, const struct checked *checked, size_t n)
-{
-    const struct finding *finding = &checked->verdict->findings[n];
-    size_t place = checked_place(checked, finding);
-    unsigned line, column;
-    source_position(checked->source, place, &line, &column);
-    put_safe(check->out, checked->source->name, strlen(checked->source->name));
-    fprintf(check->out, ":%u:%u: %s%s%s: ", line, column,
-            colour(check, finding->waived ? ACTION_ALLOW : finding->action),
-            finding->waived ? "waived" : action_name(finding->action), plain(check));
-    put_safe(check->out, finding->message, strlen(finding->message));
-    fprintf(check->out, " [%s]\n", rule_name(finding->rule));
-    put_source(check, checked, place, line);
-    if (finding->waived)
-        return;
-    if (finding->detail != NULL)
-        put_paragraph(check->out, "    ", finding->detail);
-    if (finding->hint != NULL && said_before(checked->verdict, n))
-        fputs("    hint: as above\n", check->out);
-    else if (finding->hint != NULL)
-        put_paragraph(check->out, "    hint: ", finding->hint);
-    fputc('\n', check->out);
-}
-
-void report_text(const struct check *check, const struct checked *checked)
-{
-    for (size_t i = 0; checked->verdict != NULL && i < checked->verdict->n_findings; i++)
-        put_finding(check, checked, i);
-}
-
-/* ---- JSON ---- */
-
-static json_t *text_or_empty(const char *text)
+json_t *report_string(const char *text)
 {
     json_t *value = text == NULL ? NULL : json_string(text);
     return value == NULL ? json_string("") : value;
 }
 
-static json_t *finding_json(const struct checked *checked, const struct finding *finding)
-{
-    unsigned line, column;
-    source_position(checked->source, checked_place(checked, finding), &line, &column);
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "rule", rule_name(finding->rule), "action",
-                     finding->waived ? action_name(ACTION_ALLOW) : action_name(finding->action), "line",
-                     (int)line, "column", (int)column, "message", text_or_empty(finding->message), "hint",
-                     text_or_empty(finding->hint));
-}
+/* ---- the coverage line ---- */
 
-static json_t *effects_json(const struct effects *effects)
+/* "2 reject, 1 warn"; false: none at all. */
+static bool put_actions(const unsigned counts[ACTION_COUNT], FILE *out)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "lock", lock_mode_name(effects->lock), "rewrite",
-                     answer_name(effects->rewrite), "scan", answer_name(effects->scan), "index_build",
-                     answer_name(effects->index_build), "fails", answer_name(effects->fails));
-}
-
-void report_json(const struct check *check, const struct checked *checked)
-{
-    static const struct effects none = {.lock = LOCK_NONE};
-    const struct verdict *verdict = checked->verdict;
-    json_t *findings = json_array(), *sql = json_stringn(checked->sql, checked->sql_length);
-    unsigned line, column;
-    source_position(checked->source, checked->start, &line, &column);
-    for (size_t i = 0; verdict != NULL && i < verdict->n_findings; i++)
-        json_array_append_new(findings, finding_json(checked, &verdict->findings[i]));
-    json_t *object = json_pack(
-        "{s:o, s:i, s:o, s:o, s:o, s:o, s:s, s:o}", "file", text_or_empty(checked->source->name), "line",
-        (int)line, "sql", sql == NULL ? json_string("") : sql, "kind", text_or_empty(checked->kind), "table",
-        text_or_empty(checked->table), "effects", effects_json(verdict == NULL ? &none : &verdict->effects),
-        "action", action_name(verdict == NULL ? ACTION_ALLOW : verdict->action), "findings", findings);
-    if (object != NULL)
-        json_dumpf(object, check->out, JSON_COMPACT);
-    fputc('\n', check->out);
-    json_decref(object);
-}
-
-/* ---- the rest ---- */
-
-void report_coverage(const struct check_count *count, FILE *out)
-{
-    fprintf(
-        out,
-        "pgsluice check: %u statement%s in %u file%s: %u judged, %u that can't be, %u that change no schema;",
-        count->statements, count->statements == 1 ? "" : "s", count->files, count->files == 1 ? "" : "s",
-        count->judged, count->unreadable, count->statements - count->judged - count->unreadable);
     bool any = false;
     for (int action = ACTION_COUNT - 1; action > ACTION_ALLOW; action--) {
-        if (count->findings[action] == 0)
+        if (counts[action] == 0)
             continue;
-        fprintf(out, "%s %u %s", any ? "," : "", count->findings[action], action_name((enum action)action));
+        fprintf(out, "%s%u %s", any ? ", " : "", counts[action], action_name((enum action)action));
         any = true;
     }
-    if (count->waived > 0)
-        fprintf(out, "%s %u waived", any ? "," : "", count->waived);
-    fprintf(out, "%s\n", any || count->waived > 0 ? "" : " nothing found");
+    return any;
 }
 
-void report_rule(enum rule rule, FILE *out)
+static void put_unread(const struct check_count *count, FILE *out)
 {
-    const struct rule_doc *doc = rule_doc(rule);
-    fprintf(out, "%s: %s\n\n", rule_name(rule), doc->summary);
-    put_paragraph(out, "  What happens    ", doc->happens);
-    put_paragraph(out, "  Why it matters  ", doc->matters);
-    put_paragraph(out, "  The safe way    ", doc->safe_way);
-    put_paragraph(out, "  Source          PostgreSQL manual: ", doc->source);
-    fprintf(out, "  Action          standard: %s, strict: %s%s\n",
-            action_name(rule_profile_action(rule, PROFILE_STANDARD)),
-            action_name(rule_profile_action(rule, PROFILE_STRICT)),
-            rule_available(rule) ? "" : " (not implemented yet: a configuration can't name it)");
+    static const char *const why[UNREAD_COUNT] = {[UNREAD_SYNTAX] = "not readable",
+                                                  [UNREAD_TOO_LONG] = "too long",
+                                                  [UNREAD_TOO_DEEP] = "nested too deep",
+                                                  [UNREAD_FAULT] = "out of memory",
+                                                  [UNREAD_GEXEC] = "made by \\gexec"};
+    const char *lead = " (";
+    fprintf(out, ", %u that can't be", check_unread(count));
+    for (int i = UNREAD_NOT + 1; i < UNREAD_COUNT; i++) {
+        if (count->unread[i] == 0)
+            continue;
+        fprintf(out, "%s%u %s", lead, count->unread[i], why[i]);
+        lead = ", ";
+    }
+    fputs(lead[0] == ',' ? ")" : "", out);
+}
+
+static void put_judged(const struct check_count *count, FILE *out)
+{
+    const struct {
+        unsigned n;
+        const char *words;
+    } parts[] = {{count->unknown, "with an effect that isn't known"},
+                 {count->dynamic, "running SQL that is made as they run"},
+                 {count->variables, "holding variables"}};
+    const char *lead = " (";
+    fprintf(out, " %u judged", count->judged);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].n == 0)
+            continue;
+        fprintf(out, "%s%u %s", lead, parts[i].n, parts[i].words);
+        lead = ", ";
+    }
+    fputs(lead[0] == ',' ? ")" : "", out);
+}
+
+void report_coverage(const struct check *check, FILE *out)
+{
+    const struct check_count *count = &check->count;
+    unsigned rest = count->statements - count->judged - check_unread(count);
+    fprintf(out, "pgsluice check: %u statement%s in %u file%s:", count->statements,
+            count->statements == 1 ? "" : "s", count->files, count->files == 1 ? "" : "s");
+    put_judged(count, out);
+    put_unread(count, out);
+    fprintf(out, ", %u that change no schema; ", rest);
+    bool any = put_actions(count->findings, out);
+    if (count->waived > 0)
+        fprintf(out, "%s%u waived", any ? ", " : "", count->waived);
+    fputs(any || count->waived > 0 ? "" : "nothing found", out);
+    if (count->down_statements > 0) {
+        fprintf(out, "; %u in down sections, not counted: ", count->down_statements);
+        fputs(put_actions(count->down, out) ? "" : "nothing found", out);
+    }
+    if (count->includes > 0)
+        fprintf(out, "; %u \\i not followed", count->includes);
+    fputc('\n', out);
 }

@@ -1,9 +1,5 @@
 /*
- * Reading a migration file the way psql reads it.
- *
- * psql looks for its own commands (a backslash outside of quotes) and for the data behind COPY ... FROM STDIN
- * before the server sees anything. This scanner does the same, and knows just enough of SQL's quotes for it;
- * where statements end is the gate's business.
+ * Migration files: reading them, as UTF-8, and finding lines in them. What is in them is source_scan.c's.
  */
 #include "proxy/check/source.h"
 
@@ -13,219 +9,9 @@
 #include <strings.h>
 #include <talloc.h>
 
-struct scan {
-    char *sql;
-    size_t length, at;
-    size_t statement; /* where the statement being read starts; == at while there is none */
-    bool open;        /* something of a statement has been read */
-};
+#include "parser/facts.h"
 
-static bool word_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
-static char byte_at(const struct scan *scan, size_t at)
-{
-    return at < scan->length ? scan->sql[at] : '\0';
-}
-
-static void blank(struct scan *scan, size_t from, size_t to)
-{
-    for (size_t i = from; i < to && i < scan->length; i++) {
-        if (scan->sql[i] != '\n' && scan->sql[i] != '\r')
-            scan->sql[i] = ' ';
-    }
-}
-
-static size_t line_end(const struct scan *scan, size_t at)
-{
-    while (at < scan->length && scan->sql[at] != '\n' && scan->sql[at] != '\r')
-        at++;
-    return at;
-}
-
-static size_t next_line(const struct scan *scan, size_t at)
-{
-    at = line_end(scan, at);
-    if (byte_at(scan, at) == '\r' && byte_at(scan, at + 1) == '\n')
-        return at + 2;
-    return at < scan->length ? at + 1 : at;
-}
-
-/* ---- what may hold a backslash or a semicolon without meaning it ---- */
-
-static void skip_quoted(struct scan *scan, char quote, bool escapes)
-{
-    for (scan->at++; scan->at < scan->length; scan->at++) {
-        char c = scan->sql[scan->at];
-        if (escapes && c == '\\')
-            scan->at++;
-        else if (c == quote && byte_at(scan, scan->at + 1) == quote)
-            scan->at++;
-        else if (c == quote) {
-            scan->at++;
-            return;
-        }
-    }
-}
-
-static void skip_comment(struct scan *scan)
-{
-    unsigned depth = 0;
-    while (scan->at < scan->length) {
-        char c = scan->sql[scan->at], next = byte_at(scan, scan->at + 1);
-        if (c == '/' && next == '*') {
-            depth++;
-            scan->at += 2;
-        } else if (c == '*' && next == '/') {
-            scan->at += 2;
-            if (--depth == 0)
-                return;
-        } else
-            scan->at++;
-    }
-}
-
-/* "$$" or "$tag$"; false: only a dollar sign. */
-static bool skip_dollar(struct scan *scan)
-{
-    size_t end = scan->at + 1;
-    if (byte_at(scan, end) >= '0' && byte_at(scan, end) <= '9')
-        return false;
-    while (end < scan->length && word_byte(scan->sql[end]))
-        end++;
-    if (byte_at(scan, end) != '$')
-        return false;
-    size_t tag = end + 1 - scan->at;
-    const char *body = scan->sql + end + 1;
-    const char *found = memmem(body, scan->length - end - 1, scan->sql + scan->at, tag);
-    scan->at = found == NULL ? scan->length : (size_t)(found - scan->sql) + tag;
-    return true;
-}
-
-/* ---- psql's own ---- */
-
-/* \g and its kin send what has been read so far, as a semicolon does. */
-static bool sends(const char *command)
-{
-    static const char *const words[] = {"g",     "gx",           "gexec", "gset", "gdesc",
-                                        "watch", "crosstabview", "bind",  NULL};
-    size_t length = 0;
-    while (word_byte(command[length]))
-        length++;
-    for (size_t i = 0; words[i] != NULL; i++) {
-        if (strlen(words[i]) == length && memcmp(words[i], command, length) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void backslash(struct scan *scan)
-{
-    size_t start = scan->at;
-    if (byte_at(scan, start + 1) == ';') { /* a semicolon that psql sends with the rest */
-        scan->sql[start] = ' ';
-        scan->at = start + 1;
-        return;
-    }
-    bool ends = scan->open && sends(scan->sql + start + 1);
-    scan->at = line_end(scan, start);
-    blank(scan, start, scan->at);
-    if (ends) {
-        scan->sql[start] = ';';
-        scan->open = false;
-    }
-}
-
-static bool same_word(const struct scan *scan, size_t at, const char *word)
-{
-    size_t length = strlen(word);
-    return at + length <= scan->length && strncasecmp(scan->sql + at, word, length) == 0 &&
-           !word_byte(byte_at(scan, at + length)) && (at == 0 || !word_byte(scan->sql[at - 1]));
-}
-
-static bool copies_from_stdin(const struct scan *scan, size_t end)
-{
-    if (!same_word(scan, scan->statement, "copy"))
-        return false;
-    for (size_t i = scan->statement; i < end; i++) {
-        if (!same_word(scan, i, "from"))
-            continue;
-        size_t next = i + 4 + strspn(scan->sql + i + 4, " \t\r\n");
-        if (next < end && (same_word(scan, next, "stdin") || same_word(scan, next, "pstdin")))
-            return true;
-    }
-    return false;
-}
-
-/* The lines up to and including "\." are data. */
-static void skip_copy_data(struct scan *scan)
-{
-    scan->at = next_line(scan, scan->at);
-    while (scan->at < scan->length) {
-        size_t start = scan->at, end = line_end(scan, start);
-        bool last = end - start == 2 && scan->sql[start] == '\\' && scan->sql[start + 1] == '.';
-        scan->at = next_line(scan, start);
-        blank(scan, start, end);
-        if (last)
-            return;
-    }
-}
-
-static void semicolon(struct scan *scan)
-{
-    bool data = scan->open && copies_from_stdin(scan, scan->at);
-    scan->at++;
-    scan->open = false;
-    if (data)
-        skip_copy_data(scan);
-}
-
-static void begin_statement(struct scan *scan)
-{
-    if (scan->open)
-        return;
-    scan->open = true;
-    scan->statement = scan->at;
-}
-
-static void word(struct scan *scan)
-{
-    size_t start = scan->at;
-    while (scan->at < scan->length && (word_byte(scan->sql[scan->at]) || scan->sql[scan->at] == '$'))
-        scan->at++;
-    bool escape = scan->at - start == 1 && (scan->sql[start] == 'e' || scan->sql[start] == 'E');
-    if (escape && byte_at(scan, scan->at) == '\'')
-        skip_quoted(scan, '\'', true);
-}
-
-static void scan_one(struct scan *scan)
-{
-    char c = scan->sql[scan->at], next = byte_at(scan, scan->at + 1);
-    if (c == '\\')
-        backslash(scan);
-    else if (c == ';')
-        semicolon(scan);
-    else if (c == '-' && next == '-')
-        scan->at = line_end(scan, scan->at);
-    else if (c == '/' && next == '*')
-        skip_comment(scan);
-    else if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v')
-        scan->at++;
-    else {
-        begin_statement(scan);
-        if (c == '\'' || c == '"')
-            skip_quoted(scan, c, false);
-        else if (word_byte(c))
-            word(scan);
-        else if (c != '$' || !skip_dollar(scan))
-            scan->at++;
-    }
-}
-
-/* ---- the whole ---- */
+/* ---- lines ---- */
 
 static bool ends_line(const struct source *source, size_t at)
 {
@@ -233,61 +19,122 @@ static bool ends_line(const struct source *source, size_t at)
     return c == '\n' || (c == '\r' && source->raw[at + 1] != '\n');
 }
 
-static void find_lines(struct source *source)
+static bool find_lines(struct source *source)
 {
     size_t n = 1;
     for (size_t i = 0; i < source->length; i++)
         n += ends_line(source, i);
     source->lines = talloc_zero_size(source, n * sizeof *source->lines);
     if (source->lines == NULL)
-        return;
+        return false;
     source->n_lines = 1;
     for (size_t i = 0; i < source->length; i++) {
         if (ends_line(source, i))
             source->lines[source->n_lines++] = i + 1;
     }
+    return true;
 }
 
-struct source *source_of(const void *talloc_parent, const char *name, const char *text, size_t length)
+/* ---- encodings ---- */
+
+/* The name behind "\\encoding" or "client_encoding =", in `name`; false: the text has none. */
+static bool declared_encoding(const char *text, size_t length, char name[32])
+{
+    static const char *const words[] = {"\\encoding", "client_encoding"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t n = strlen(words[i]);
+        for (size_t at = 0; at + n < length; at++) {
+            if (strncasecmp(text + at, words[i], n) != 0)
+                continue;
+            at += n;
+            at += strspn(text + at, " \t='\"");
+            at += strncasecmp(text + at, "to ", 3) == 0 ? 3 : 0;
+            at += strspn(text + at, " \t'\"");
+            size_t end = strcspn(text + at, " \t'\";\r\n");
+            if (end > 0 && end < 32) {
+                memcpy(name, text + at, end);
+                name[end] = '\0';
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* PostgreSQL takes "utf-8", "UTF8" and "Latin_1" alike: letters and digits count. */
+static void plain_encoding(char *plain, size_t room, const char *name)
+{
+    bool underscores = strncasecmp(name, "EUC", 3) == 0 || strncasecmp(name, "ISO", 3) == 0 ||
+                       strncasecmp(name, "SHIFT", 5) == 0 || strncasecmp(name, "SQL", 3) == 0;
+    size_t n = 0;
+    for (; *name != '\0' && n + 1 < room; name++) {
+        if (*name == '-' || *name == '_') {
+            if (underscores)
+                plain[n++] = '_';
+        } else
+            plain[n++] = (char)(*name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+    }
+    plain[n] = '\0';
+}
+
+static char *as_utf8(struct source *source, const char *text, size_t length, const char *encoding)
+{
+    char declared[32], plain[32];
+    if (encoding != NULL) {
+        plain_encoding(plain, sizeof plain, encoding);
+        return text_to_utf8(source, text, length, plain, &source->length);
+    }
+    char *utf8 = text_to_utf8(source, text, length, "UTF8", &source->length);
+    if (utf8 == NULL && declared_encoding(text, length, declared)) {
+        plain_encoding(plain, sizeof plain, declared);
+        utf8 = text_to_utf8(source, text, length, plain, &source->length);
+    }
+    return utf8 != NULL ? utf8 : text_to_utf8(source, text, length, "LATIN1", &source->length);
+}
+
+/* ---- the whole ---- */
+
+static bool fill(struct source *source, const char *name, const char *text, size_t length,
+                 const char *encoding, const char **why)
+{
+    *why = "it is not valid in this encoding, or there is no such encoding";
+    source->name = talloc_strdup(source, name);
+    source->raw = as_utf8(source, text, length, encoding);
+    if (source->raw == NULL)
+        return false;
+    *why = strerror(ENOMEM);
+    source->sql = talloc_memdup(source, source->raw, source->length + 1);
+    return source->name != NULL && source->sql != NULL && find_lines(source) && source_as_psql(source);
+}
+
+struct source *source_of(const void *talloc_parent, const char *name, const char *text, size_t length,
+                         const char *encoding, const char **why)
 {
     struct source *source = talloc_zero(talloc_parent, struct source);
-    source->name = talloc_strdup(source, name);
-    source->raw = talloc_size(source, length + 1);
-    source->sql = talloc_size(source, length + 1);
-    if (source->raw == NULL || source->sql == NULL) {
-        talloc_free(source);
-        errno = ENOMEM;
+    if (source == NULL) {
+        *why = strerror(ENOMEM);
         return NULL;
     }
-    memcpy(source->raw, text, length);
-    source->raw[length] = '\0';
-    memcpy(source->sql, source->raw, length + 1);
-    source->length = length;
-    find_lines(source);
-    if (source->lines == NULL) {
-        talloc_free(source);
-        errno = ENOMEM;
-        return NULL;
-    }
-    struct scan scan = {.sql = source->sql, .length = length};
-    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        blank(&scan, 0, 3);
-    while (scan.at < scan.length)
-        scan_one(&scan);
-    return source;
+    if (fill(source, name, text, length, encoding, why))
+        return source;
+    talloc_free(source);
+    return NULL;
 }
 
-struct source *source_read(const void *talloc_parent, const char *name, FILE *file)
+/* Everything that the stream has, NUL behind it; NULL: *why. */
+static char *slurp(FILE *file, size_t *length, const char **why)
 {
-    size_t length = 0, room = (size_t)64 << 10;
+    size_t room = (size_t)64 << 10;
     char *text = malloc(room);
+    *length = 0;
+    *why = strerror(ENOMEM);
     while (text != NULL) {
-        length += fread(text + length, 1, room - length, file);
-        if (length < room)
+        *length += fread(text + *length, 1, room - 1 - *length, file);
+        if (*length < room - 1)
             break;
         if (room >= SOURCE_MAX) {
             free(text);
-            errno = EFBIG;
+            *why = strerror(EFBIG);
             return NULL;
         }
         room *= 2;
@@ -296,11 +143,28 @@ struct source *source_read(const void *talloc_parent, const char *name, FILE *fi
             free(text);
         text = more;
     }
-    if (text == NULL || ferror(file)) {
+    if (text != NULL && ferror(file)) {
         free(text);
+        *why = strerror(errno);
         return NULL;
     }
-    struct source *source = source_of(talloc_parent, name, text, length);
+    if (text != NULL)
+        text[*length] = '\0';
+    return text;
+}
+
+struct source *source_read(const void *talloc_parent, const char *name, FILE *file, const char *encoding,
+                           const char **why)
+{
+    size_t length;
+    char *text = slurp(file, &length, why);
+    if (text == NULL)
+        return NULL;
+    struct source *source = NULL;
+    if (memchr(text, '\0', length) != NULL)
+        *why = "it holds NUL bytes (is it UTF-16? PostgreSQL reads UTF-8)";
+    else
+        source = source_of(talloc_parent, name, text, length, encoding, why);
     free(text);
     return source;
 }
@@ -337,4 +201,21 @@ void source_line(const struct source *source, size_t offset, const char **text, 
         end++;
     *text = source->raw + start;
     *length = end - start;
+}
+
+bool source_marked(const struct source *source, enum mark_kind kind, size_t from, size_t to)
+{
+    size_t low = 0, high = source->n_marks;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (source->marks[middle].at < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < source->n_marks && source->marks[low].at <= to; low++) {
+        if (source->marks[low].kind == kind)
+            return true;
+    }
+    return false;
 }
