@@ -101,10 +101,10 @@ static void create_index_effects(struct parts *parts, const struct look *look)
     effects->lock = facts->concurrently ? LOCK_SHARE_UPDATE_EXCLUSIVE : LOCK_SHARE;
     effects->index_build = ANSWER_YES;
     effects->fails = facts->unique ? ANSWER_UNKNOWN : ANSWER_NO;
-    if (facts->if_not_exists && facts->object.name != NULL)
-        effects->index_build = ANSWER_UNKNOWN;
-    if (table == NULL)
+    if (table == NULL) {
+        effects->index_build = facts->only ? ANSWER_UNKNOWN : ANSWER_YES;
         return;
+    }
     may_fail(parts); /* its columns and operator classes are not looked into */
     if (strchr("rmp", table->kind) == NULL)
         fails(parts, "cannot create index on relation \"%s\"", table->name);

@@ -125,6 +125,8 @@ const struct catalog_constraint *effects_primary_key(const struct catalog_relati
 
 /* Is the text one that the type's input function takes? UNKNOWN for types that are not looked into. */
 enum answer literal_accepted(const struct type_name *, const char *text);
+/* A whole number of at most nine digits, with its sign. */
+bool constant_number(const struct expr *, long *out);
 /* Does a CHECK hold for a column with this constant (NULL: for NULL)? YES, NO, or UNKNOWN: too hard to say.
  */
 enum answer check_holds(const struct expr *check, const char *column, const struct expr *value);

@@ -114,9 +114,13 @@ static enum answer reads_for_not_null(const struct look *look, const char *name)
     bool kin =
         relation->children > 0 && relation->kind != 'p'; /* a child may be without what its parent has */
     for (size_t i = 0; i < look->facts->n_alters; i++) {
-        enum alter_kind kind = look->facts->alters[i].kind;
-        if (kind == ALTER_DROP_CONSTRAINT || kind == ALTER_DROP_NOT_NULL || kind == ALTER_ADD_CONSTRAINT ||
-            kind == ALTER_COLUMN_TYPE)
+        const struct alter *other = &look->facts->alters[i];
+        enum alter_kind kind = other->kind;
+        bool proof =
+            kind == ALTER_ADD_CONSTRAINT && other->constraint != NULL &&
+            (other->constraint->kind == CONSTRAINT_CHECK || other->constraint->kind == CONSTRAINT_NOT_NULL);
+        if (kind == ALTER_DROP_CONSTRAINT || kind == ALTER_DROP_NOT_NULL || kind == ALTER_COLUMN_TYPE ||
+            proof)
             return ANSWER_UNKNOWN;
     }
     if (certain || proven)
@@ -293,6 +297,12 @@ static void validate_constraint(struct part *part, const struct look *look)
                    relation->name);
         return;
     }
+    if (strchr(context_major(look->context) < 18 ? "cf" : "cfn", constraint->type) == NULL) {
+        part->scan = ANSWER_NO;
+        part_fails(part, "constraint \"%s\" of relation \"%s\" can't be validated", constraint->name,
+                   relation->name);
+        return;
+    }
     part->scan = answer_of(!constraint->validated);
     part->fails = constraint->validated ? ANSWER_NO : ANSWER_UNKNOWN;
 }
@@ -420,10 +430,8 @@ void alter_effects(struct parts *parts, const struct look *look)
         judge_part(part, look);
         if (stores)
             row_type_in_use(part, look);
-        else if (look->table.relation == NULL || look->table.relation->kind != 'p')
-            part->rewrite = part->scan = part->scan_key = part->index_build = ANSWER_NO;
         else
-            part->rewrite = part->scan = part->scan_key = ANSWER_NO; /* a parent without partitions */
+            part->rewrite = part->scan = part->scan_key = part->index_build = ANSWER_NO;
         add_part(total, part);
         scan = answer_or(scan, part->scan);
         scan_key = answer_or(scan_key, part->scan_key);

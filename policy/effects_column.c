@@ -8,6 +8,8 @@
 #include "policy/catalog_inside.h"
 #include "policy/effects.h"
 
+enum { TYPE_INT2 = 21 };
+
 /* ---- columns ---- */
 
 bool column_is_serial(const struct column_definition *column)
@@ -114,8 +116,14 @@ static void check_type(struct part *part, const struct look *look)
     const struct catalog_type *type = known_type(column, look);
     if (type == NULL || column->collation != NULL)
         part_may_fail(part);
-    if (type != NULL && type->type == 'p')
+    if (type == NULL)
+        return;
+    if (type->type == 'p')
         part_fails(part, "column \"%s\" has pseudo-type %s", column->name, type->name);
+    if (type->relation != 0 && look->table.relation != NULL && type->relation == look->table.relation->oid)
+        part_fails(part, "composite type %s cannot be made a member of itself", type->name);
+    if (type->type == 'c')
+        part_may_fail(part); /* it may hold rows of this table further down */
 }
 
 /* ---- defaults ---- */
@@ -130,6 +138,41 @@ static bool holds_kind(const struct expr *expr, enum expr_kind kind, int depth)
             return true;
     }
     return false;
+}
+
+/* An aggregate, a window function, one that returns a set: none of them may stand in a default. */
+static bool calls_special(const struct expr *expr, const struct look *look, int depth)
+{
+    for (size_t i = 0; expr->kind == EXPR_FUNCTION && i < look->names->n_functions; i++) {
+        const struct catalog_function *function = &look->names->functions[i];
+        if (expr->name.name != NULL && strcmp(function->name, expr->name.name) == 0 &&
+            (function->returns_set || function->kind != 'f'))
+            return true;
+    }
+    for (size_t i = 0; depth < 200 && i < expr->n_args; i++) {
+        if (calls_special(expr->args[i], look, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+/* A number as it is written into a column of whole numbers, or of numbers with a precision. */
+static bool number_fits(const struct type_name *type, uint32_t base, const struct expr *expr)
+{
+    long number;
+    bool plain = constant_number(expr, &number);
+    bool written = expr->kind == EXPR_CONSTANT || (expr->kind == EXPR_OPERATOR && expr->n_args == 1);
+    if (!written)
+        return true;
+    switch (base) {
+    case TYPE_INT2:
+        return plain && number > -32768 && number < 32768;
+    case TYPE_INT4:
+    case TYPE_INT8:
+        return plain;
+    default:
+        return type->n_modifiers == 0 || expr->constant == CONSTANT_STRING;
+    }
 }
 
 /* Does the default become the column's type? A literal is read by the type's input function. */
@@ -160,11 +203,13 @@ static void check_default_type(struct part *part, const struct look *look, const
         part_may_fail(part);
         return;
     }
+    if (!number_fits(&column->type, catalog_base_of(look->names, target), expr))
+        part_may_fail(part);
     const struct catalog_cast *cast;
     if (answer.type != target && catalog_path(look->names, answer.type, catalog_base_of(look->names, target),
                                               COERCE_ASSIGNMENT, &cast) == PATH_NONE)
         part_may_fail(part);
-    if (column->type.n_modifiers > 0 && expr->kind != EXPR_CONSTANT)
+    if (column->type.n_modifiers > 0)
         part_may_fail(part); /* too long, too large: only the value says */
 }
 
@@ -174,8 +219,11 @@ static void check_default(struct part *part, const struct look *look, const stru
         part_fails(part, "cannot use column reference in DEFAULT expression");
     if (holds_kind(expr, EXPR_SUBQUERY, 0))
         part_fails(part, "cannot use subquery in DEFAULT expression");
-    if (look->names != NULL && part->fails != ANSWER_YES)
-        check_default_type(part, look, expr);
+    if (look->names == NULL || part->fails == ANSWER_YES)
+        return;
+    if (calls_special(expr, look, 0))
+        part_may_fail(part);
+    check_default_type(part, look, expr);
 }
 
 static struct volatility domain_volatility(enum catalog_volatility volatility)
@@ -209,8 +257,11 @@ static void add_column_generated(struct part *part, const struct constraint *gen
         part_fails(part, "cannot use subquery in column generation expression");
     struct catalog_answer answer =
         catalog_expression(look->names, generated->expr, &part->alter->column->type, table_structure(look));
-    if (answer.volatility == CATALOG_STABLE || answer.volatility == CATALOG_VOLATILE)
+    bool mutable = answer.volatility == CATALOG_STABLE || answer.volatility == CATALOG_VOLATILE;
+    if (mutable && !holds_kind(generated->expr, EXPR_COLUMN, 0))
         part_fails(part, "generation expression is not immutable");
+    else if (mutable) /* what is stable for some types of argument may be planned away for others */
+        part_may_fail(part);
     else if (answer.volatility == CATALOG_UNKNOWN || answer.type == 0 || generated->generated_virtual)
         part_may_fail(part);
 }
@@ -261,7 +312,11 @@ static void add_column_rewrite(struct part *part, const struct look *look)
         part->by_default = domain_volatility(of_domain);
     if (written != NULL && written->expr != NULL)
         check_default(part, look, written->expr);
-    if (by_default != NULL || (column_filled(column, look) && generated == NULL))
+    /* NULL as a domain's value isn't taken for no default */
+    bool domain =
+        known_type(column, look) != NULL && known_type(column, look)->type == 'd' && column->type.array == 0;
+    if (by_default != NULL || (written != NULL && domain) ||
+        (column_filled(column, look) && generated == NULL))
         part->new_values = ANSWER_YES;
     part->rewrite = answer_or(part->rewrite, part->by_default.answer);
     add_column_domain(part, look);
@@ -360,7 +415,8 @@ static void add_column_constraints(struct part *part, const struct look *look)
     bool is_virtual = generated != NULL && generated->generated_virtual;
     if (column_not_null(column) == NULL || (column_filled(column, look) && !is_virtual))
         return;
-    part->scan = ANSWER_YES;
+    bool null_value = part->new_values == ANSWER_YES; /* a domain's NULL, which is computed row by row */
+    part->scan = null_value ? ANSWER_UNKNOWN : ANSWER_YES;
     if (!is_virtual)
         part->fails = answer_or(part->fails, table_has_rows(look));
 }
@@ -375,13 +431,14 @@ void effects_add_column(struct part *part, const struct look *look)
     if (system_column(column->name))
         part_fails(part, "column name \"%s\" conflicts with a system column name", column->name);
     check_table(part, look);
-    bool exists = table_has_column(look, column->name) == ANSWER_YES &&
-                  !dropped_here(look->facts, ALTER_DROP_COLUMN, column->name);
+    bool exists = (table_has_column(look, column->name) == ANSWER_YES &&
+                   !dropped_here(look->facts, ALTER_DROP_COLUMN, column->name)) ||
+                  added_column(look->facts, column->name) != column;
     if (exists && (part->alter->missing_ok || look->facts->if_not_exists))
         return; /* skipped with a NOTICE, the lock taken all the same */
     if (exists)
         part_fails(part, "column \"%s\" of relation \"%s\" already exists", column->name,
-                   look->table.relation->name);
+                   look->facts->object.name == NULL ? "" : look->facts->object.name);
     if (part->fails == ANSWER_YES)
         return;
     check_type(part, look);

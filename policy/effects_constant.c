@@ -144,6 +144,11 @@ static bool whole_number(const struct expr *expr, const char *column, const stru
     return true;
 }
 
+bool constant_number(const struct expr *expr, long *out)
+{
+    return whole_number(expr, NULL, NULL, out);
+}
+
 static enum answer compare(const char *operator, long a, long b)
 {
     if (strcmp(operator, "<") == 0)

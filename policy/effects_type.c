@@ -47,6 +47,7 @@ static void type_offline(struct part *part)
     const struct alter *alter = part->alter;
     if (using_computes(alter) || (alter->column != NULL && type_always_rewrites(&alter->column->type)))
         part->rewrite = ANSWER_YES;
+    part->scan_key = ANSWER_UNKNOWN;    /* foreign keys of another type are verified again */
     part->index_build = ANSWER_UNKNOWN; /* indexes on the column are built anew unless their order is kept */
 }
 
@@ -125,7 +126,7 @@ static bool change_of(const struct look *look, const struct catalog_column *colu
     change->old_modifier = column->modifier;
     if (source != NULL && source->type == 'd') {
         change->old = catalog_base_of(look->names, column->type);
-        change->old_modifier = source->modifier;
+        change->old_modifier = -1; /* the server doesn't look for the length below a domain */
     }
     change->new_modifier = modifier_of(to, change->new);
     if (to->array > 0)
@@ -152,6 +153,9 @@ static enum answer conversion_rewrites(struct part *part, const struct look *loo
                  (change->old == TYPE_TIMESTAMPTZ && change->new == TYPE_TIMESTAMP);
     switch (path) {
     case PATH_RELABEL:
+        if (catalog_element_of(look->names, change->new) != 0 &&
+            catalog_element_of(look->names, change->old) != 0)
+            return ANSWER_YES; /* element by element, even where those are stored alike */
         if (change->new_modifier == -2)
             return ANSWER_UNKNOWN;
         return answer_of(change->new_modifier != -1);
@@ -189,6 +193,9 @@ static enum answer using_rewrites(struct part *part, const struct look *look,
         return using->kind == EXPR_CAST ? ANSWER_UNKNOWN : ANSWER_YES;
     if (!change_of(look, column, &alter->column->type, &change))
         return ANSWER_UNKNOWN;
+    if (catalog_type_oid(look->names, &alter->column->type) == column->type &&
+        alter->column->type.n_modifiers == 0 && column->modifier == -1)
+        return ANSWER_NO; /* a domain to itself, too */
     return conversion_rewrites(part, look, &change, alter->expr != NULL);
 }
 
@@ -231,8 +238,11 @@ static void verify_again(struct part *part, const struct catalog_relation *relat
         if (constraint->type == 'f' && !alike)
             part->scan_key = answer_or(part->scan_key, ANSWER_UNKNOWN);
     }
-    if (relation->referenced_by > 0 && !alike)
-        part->scan_key = answer_or(part->scan_key, ANSWER_UNKNOWN);
+    for (size_t i = 0; relation->referenced_by > 0 && !alike && i < relation->n_indexes; i++) {
+        const struct catalog_index *index = &relation->indexes[i];
+        if (index->unique && lists(index->columns, index->n_columns, column->number))
+            part->scan_key = answer_or(part->scan_key, ANSWER_UNKNOWN);
+    }
 }
 
 /* An index is kept where neither rows nor order change. One with an expression or a condition is always built

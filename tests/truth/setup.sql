@@ -70,4 +70,28 @@ CREATE TYPE typed_of AS (id int, v text, n int);
 CREATE TABLE typed OF typed_of;
 CREATE VIEW a_view AS SELECT id, v FROM plain;
 CREATE MATERIALIZED VIEW a_matview AS SELECT id, v FROM plain;
+-- what ALTER TYPE, constraints and inheritance hang on
+CREATE DOMAIN d_varchar AS varchar(20);
+CREATE TABLE typing (id int PRIMARY KEY, code varchar(20) NOT NULL, name text, amount numeric(10, 2), small varchar(5),
+                     seen timestamp(3), gone timestamptz, span interval, bits varbit(8), fixed char(5), tag d_varchar,
+                     many varchar(10)[], num int DEFAULT 5, alias name,
+                     CONSTRAINT typing_code CHECK (length(code) > 0), CONSTRAINT typing_small CHECK (small <> '') NOT VALID);
+CREATE INDEX typing_name ON typing (name);
+CREATE UNIQUE INDEX typing_amount ON typing (amount);
+CREATE INDEX typing_lower ON typing (lower(small));
+CREATE INDEX typing_partial ON typing (num) WHERE num > 3;
+INSERT INTO typing (id, code, amount) SELECT g, 'c' || g, g FROM generate_series(1, 30) g;
+CREATE TABLE refers (id int PRIMARY KEY, plain_id int REFERENCES plain, code text);
+INSERT INTO refers SELECT g, g, 'c' || g FROM generate_series(1, 30) g;
+CREATE UNLOGGED TABLE scratch (id int PRIMARY KEY);
+CREATE TABLE deferred (id int, CONSTRAINT deferred_id UNIQUE (id) DEFERRABLE);
+CREATE TABLE halved (id int, CONSTRAINT halved_positive CHECK (id IS NOT NULL AND id > 0));
+INSERT INTO halved SELECT g FROM generate_series(1, 10) g;
+CREATE TABLE barren (id int, v text) PARTITION BY RANGE (id);
+CREATE TABLE joining (id int NOT NULL, v text, n int, m int NOT NULL DEFAULT 1,
+                      CONSTRAINT joining_bound CHECK (id >= 300 AND id < 400));
+CREATE TABLE joining_unproven (id int, v text, n int, m int NOT NULL DEFAULT 1);
+CREATE TABLE computed (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED,
+                       own int GENERATED ALWAYS AS IDENTITY);
+INSERT INTO computed (id) VALUES (1), (2);
 ANALYZE;

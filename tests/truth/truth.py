@@ -45,7 +45,7 @@ def cases(version, tables=None):
             yield table, "ALTER TABLE %s ADD COLUMN %s" % (table, definition)
     for statement in lines("statements.txt", version):
         named = re.search(r"\b(plain|empty|unlogged|parent|elder|child|part1|rowtype|side\.apart|keyless|typed|a_view|"
-                          r"a_matview|\"Quoted Table\")(?=\W|$)", statement)
+                          r"a_matview|typing|refers|scratch|deferred|halved|barren|joining|joining_unproven|computed|\"Quoted Table\")(?=\W|$)", statement)
         yield (named.group(1) if named else None), statement
 
 
