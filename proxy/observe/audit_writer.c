@@ -105,8 +105,6 @@ static void end_outage(struct audit *audit)
 /* The lock is held. */
 static void delivered(struct audit *audit)
 {
-    audit_free_list(audit->taken);
-    audit->taken = NULL;
     audit->records += audit->taken_records;
     audit->queued_bytes -= audit->taken_bytes;
     audit->taken_records = 0;
@@ -171,6 +169,10 @@ void *audit_write(void *argument)
         }
         pthread_mutex_unlock(&audit->lock);
         bool fine = carry(audit, error, sizeof error);
+        if (fine) { /* not under the lock, which loops wait for */
+            audit_free_list(audit->taken);
+            audit->taken = NULL;
+        }
         pthread_mutex_lock(&audit->lock);
         if (fine) {
             delivered(audit);

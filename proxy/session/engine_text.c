@@ -13,6 +13,7 @@
 #include <talloc.h>
 
 #define STATEMENTS_MAX 10000U /* to be judged, of one message; more are refused like a message too long */
+#define SHOWN_MAX      100U   /* of such a message: the first of them go on record */
 
 struct text {
     const char *sql;
@@ -148,8 +149,10 @@ static bool held_add(struct held *held, const struct text *text, const struct ga
     }
     if (n == STATEMENTS_MAX) {
         held->judge.too_long = true;
-        return true;
+        held->judge.n_statements = SHOWN_MAX;
     }
+    if (held->judge.too_long)
+        return true;
     if ((n & (n - 1)) == 0) { /* room for 1, 2, 4, … */
         size_t room = n ? n * 2 : 1;
         held->statements = talloc_realloc(held, held->statements, struct engine_statement, room);

@@ -177,18 +177,15 @@ static void entry_done(struct engine *engine, struct extra *extra)
 
 static void statement_done(struct engine *engine, struct extra *extra, unsigned index, const char *tag)
 {
-    size_t kept = 0;
     size_t n = extra->n_records;
-    for (size_t i = 0; i < n; i++) {
-        if (extra->indices[i] != index) {
-            extra->records[kept] = extra->records[i];
-            extra->indices[kept++] = extra->indices[i];
-            continue;
-        }
-        tell_finished(engine, extra->records[i], "", tag, false);
-        follow(engine, extra->records[i], false);
+    size_t ended = 0;
+    for (; ended < n && extra->indices[ended] <= index; ended++) { /* they stand in order */
+        tell_finished(engine, extra->records[ended], "", tag, false);
+        follow(engine, extra->records[ended], false);
     }
-    extra->n_records = kept;
+    extra->records += ended;
+    extra->indices += ended;
+    extra->n_records -= ended;
     if (n)
         entry_done(engine, extra);
 }

@@ -227,6 +227,70 @@ static void long_failed_transaction(void **state)
 }
 
 /* 4096 replies owed: the client's input waits, and goes on when one has come. */
+/* `n` statements in one Query, judged or refused for their number; what its judge is asked. */
+static void judge_many(unsigned n, struct engine_judge *judge)
+{
+    static const char drop[] = "DROP TABLE x;";
+    static const struct engine_options roomy = {.held_message = 1 << 20};
+    struct engine_event event;
+    struct writer message;
+    char *sql = malloc(n * strlen(drop));
+    assert_non_null(sql);
+    for (unsigned i = 0; i < n; i++)
+        memcpy(sql + i * strlen(drop), drop, strlen(drop));
+    begin(&roomy);
+    writer_init(&message, 1 << 20);
+    message_query_write(&message, sql, n * strlen(drop));
+    free(sql);
+    assert_int_equal(feed(ENGINE_CLIENT, message.bytes, message.length), 0);
+    assert_int_equal(next(&event), EVENT_JUDGE);
+    *judge = event.judge;
+    if (!judge->too_long) {
+        uint64_t *records = calloc(n, sizeof *records);
+        assert_non_null(records);
+        for (unsigned i = 0; i < n; i++)
+            records[i] = i + 1;
+        engine_judged(table.engine,
+                      &(struct judgement){.as = JUDGED_FORWARD, .records = records, .n_records = n});
+        free(records);
+        assert_int_equal(feed(ENGINE_CLIENT, message.bytes, message.length), message.length);
+    }
+    writer_release(&message);
+}
+
+/* Of a message refused for the number of its statements only the first are looked at and recorded. */
+static void too_many(void **state)
+{
+    struct engine_judge judge;
+    judge_many(10001, &judge);
+    assert_true(judge.too_long);
+    assert_int_equal(judge.n_statements, 100);
+}
+
+static void many(void **state)
+{
+    enum { ALL = 10000 };
+    static const uint8_t drop[] = "C\0\0\0\17DROP TABLE";
+    struct engine_judge judge;
+    struct engine_event event;
+    judge_many(ALL, &judge);
+    assert_false(judge.too_long);
+    assert_int_equal(judge.n_statements, ALL);
+    for (uint64_t record = 1; record <= ALL; record++) {
+        assert_int_equal(feed(ENGINE_SERVER, drop, sizeof drop), sizeof drop);
+        assert_int_equal(next(&event), EVENT_FINISHED);
+        assert_int_equal(event.finished.record, record);
+        assert_string_equal(event.finished.tag, "DROP TABLE");
+        assert_int_equal(next(&event), EVENT_NONE);
+    }
+    assert_int_equal(feed(ENGINE_SERVER, "Z\0\0\0\5I", 6), 6);
+    for (uint64_t record = 1; record <= ALL; record++) {
+        assert_int_equal(next(&event), EVENT_TRANSACTION_ENDED);
+        assert_int_equal(event.ended.record, record);
+    }
+    assert_int_equal(next(&event), EVENT_NONE);
+}
+
 static void ledger_bound(void **state)
 {
     begin(&plain);
@@ -369,10 +433,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(size),         TEST(long_harmless), TEST(long_late),
-        TEST(long_last),    TEST(long_early),    TEST(hold_denied),
-        TEST(ledger_bound), TEST(one_run),       TEST(long_failed_transaction),
-        TEST(knows),        TEST(say_between),   TEST(prepared_names),
+        TEST(size),
+        TEST(long_harmless),
+        TEST(long_late),
+        TEST(long_last),
+        TEST(long_early),
+        TEST(hold_denied),
+        TEST(too_many),
+        TEST(many),
+        TEST(ledger_bound),
+        TEST(one_run),
+        TEST(long_failed_transaction),
+        TEST(knows),
+        TEST(say_between),
+        TEST(prepared_names),
         TEST(words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
