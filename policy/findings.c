@@ -23,14 +23,6 @@ static enum action action_for(const struct judge *judge, const struct sight *sig
     return unsure && setting.action > ACTION_WARN ? ACTION_WARN : setting.action;
 }
 
-/* Who is in the way is said once, with the first finding that has to do with locks. */
-static const char *with_waiting(const struct judge *judge, const struct sight *sight)
-{
-    if (rule_group_of(sight->rule) == RULE_GROUP_DEFINITION || sight->detail == NULL)
-        return sight->detail;
-    return TEXT(judge, "%s%s", sight->detail, waiting_text(judge));
-}
-
 void finding_add(struct judge *judge, const struct sight *sight)
 {
     struct verdict *verdict = judge->memory;
@@ -46,7 +38,7 @@ void finding_add(struct judge *judge, const struct sight *sight)
                                             .action = action,
                                             .place = judge->where != NULL ? judge->outer_place : sight->place,
                                             .message = message,
-                                            .detail = n == 0 ? with_waiting(judge, sight) : sight->detail,
+                                            .detail = sight->detail,
                                             .hint = sight->hint,
                                             .object = sight->object};
     verdict->n_findings = n + 1;

@@ -185,12 +185,15 @@ static void partitioned_parent(struct judge *judge, const struct part *part,
     const struct column_definition *column = part->alter->column;
     if (relation->children == 0 || judge->facts->only)
         return;
-    bool partitioned = relation->kind == 'p';
+    bool one = relation->children == 1;
+    const char *kin = relation->kind == 'p'
+                          ? one ? "its partition" : TEXT(judge, "all %u partitions of it", relation->children)
+                      : one ? "its child"
+                            : TEXT(judge, "all %u children of it", relation->children);
     struct sight sight = {
         .rule = RULE_partitioned_parent, .sure = ANSWER_YES, .place = column->place, .object = column->name};
-    sight.message =
-        TEXT(judge, "adding column %s locks %s and all %u %s of it at once", quoted(judge, column->name),
-             judge->table_text, relation->children, partitioned ? "partitions" : "children");
+    sight.message = TEXT(judge, "adding column %s locks %s and %s at once", quoted(judge, column->name),
+                         judge->table_text, kin);
     sight.detail =
         TEXT(judge,
              "PostgreSQL waits for an AccessExclusiveLock on each of them in turn and holds those it has: a "

@@ -26,6 +26,17 @@ static int place_of(const struct constraint *constraint, const struct column_def
     return constraint != NULL && constraint->place >= 0 ? constraint->place : column->place;
 }
 
+/* The domain's default goes to rows to come, not to those that are there. */
+static char *domain_default_hint(const struct judge *judge, const struct column_definition *column)
+{
+    const char *c = quoted(judge, column->name);
+    return TEXT(judge,
+                "Leave the domain's default to new rows, and fill the old ones in batches:\n"
+                "ALTER TABLE %s ADD COLUMN %s %s DEFAULT NULL;\n"
+                "ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;  -- from here on the domain's counts",
+                judge->table_text, c, column->type.text, judge->table_text, c);
+}
+
 static void volatile_default(struct judge *judge, const struct part *part)
 {
     const struct column_definition *column = part->alter->column;
@@ -53,7 +64,8 @@ static void volatile_default(struct judge *judge, const struct part *part)
         sight.detail =
             TEXT(judge, "If it is volatile, it is called anew for each row. %s", rewrite_detail(judge));
     }
-    sight.hint = recipe_column(judge, column);
+    sight.hint = column_default(column, judge->look) != NULL ? recipe_column(judge, column)
+                                                             : domain_default_hint(judge, column);
     finding_add(judge, &sight);
 }
 
@@ -155,14 +167,18 @@ static void inline_check(struct judge *judge, const struct column_definition *co
         return;
     struct sight sight = {.rule = RULE_inline_check, .sure = ANSWER_YES, .object = column->name};
     sight.place = place_of(check, column);
-    sight.message = TEXT(judge, "adding column %s with a CHECK would read all of %s while it is locked",
-                         quoted(judge, column->name), judge->table_text);
+    const struct expr *by_default = column_default(column, judge->look);
+    bool violated = check->expr != NULL && (by_default != NULL || !column_filled(column, judge->look)) &&
+                    check_holds(check->expr, column->name, by_default) == ANSWER_NO;
+    sight.message = TEXT(judge, "adding column %s with a CHECK would read all of %s while it is locked%s",
+                         quoted(judge, column->name), judge->table_text,
+                         violated ? ", and fail at the first row: its own value violates the CHECK" : "");
     sight.detail =
         TEXT(judge,
              "PostgreSQL would hold an AccessExclusiveLock on %s while it verifies every row, even where "
              "the new column is NULL in all of them; until then nobody can read or write it. %s",
              judge->table_text, work_estimate(judge, WORK_READ));
-    sight.hint = recipe_column(judge, column);
+    sight.hint = violated ? TEXT(judge, "Correct the default, or the CHECK.") : recipe_column(judge, column);
     finding_add(judge, &sight);
 }
 

@@ -31,6 +31,17 @@ static enum action gravest(const struct verdict *verdict, bool with_waived)
     return action;
 }
 
+/* Who is in the way is said once, with the gravest finding, unless all there is are remarks on definitions.
+ */
+static void say_who_waits(struct verdict *verdict, const struct judge *judge)
+{
+    if (verdict->n_findings == 0 || verdict->findings[0].detail == NULL ||
+        rule_group_of(verdict->findings[0].rule) == RULE_GROUP_DEFINITION)
+        return;
+    verdict->findings[0].detail =
+        talloc_asprintf(verdict, "%s%s", verdict->findings[0].detail, waiting_text(judge));
+}
+
 struct verdict *policy_judge(const void *talloc_parent, const struct facts *facts,
                              const struct policy_context *context)
 {
@@ -49,5 +60,6 @@ struct verdict *policy_judge(const void *talloc_parent, const struct facts *fact
         verdict->action = ACTION_WARN;
     if (verdict->n_findings > 1)
         qsort(verdict->findings, verdict->n_findings, sizeof *verdict->findings, graver_first);
+    say_who_waits(verdict, &judge);
     return verdict;
 }
