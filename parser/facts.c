@@ -60,29 +60,35 @@ static bool check_text(struct facts *facts, const char *text, size_t length)
 
 /* ---- comments: the waiver ------------------------------------------------------------------------------ */
 
-static void read_waiver(struct reader *r)
+/* A comment from behind its opening. */
+static void read_comment(struct reader *r, const char *from, const char *to)
 {
     static const char words[] = "pgsluice: allow";
+    while (from < to && strchr(" \t\r\n*", *from))
+        from++;
+    if ((size_t)(to - from) < sizeof words || strncasecmp(from, words, sizeof words - 1) != 0)
+        return;
+    from += sizeof words - 1;
+    if (!strchr(" \t\r\n", *from))
+        return;
+    while (from < to && strchr(" \t\r\n", *from))
+        from++;
+    while (to > from && strchr(" \t\r\n", to[-1]))
+        to--;
+    if (from < to)
+        r->facts->waiver = reader_slice(r, from, (size_t)(to - from));
+}
+
+static void read_waiver(struct reader *r)
+{
     const struct source *source = r->source;
     for (size_t i = 0; i < source->tokens.n_comments && !r->facts->waiver; i++) {
         const char *from = source->text + source->tokens.comments[i].start + 2;
         const char *to = source->text + source->tokens.comments[i].end;
-        if (from[-1] == '*')
-            to -= 2;
-        while (from < to && strchr(" \t\r\n*", *from))
-            from++;
-        if ((size_t)(to - from) < sizeof words || strncasecmp(from, words, sizeof words - 1) != 0)
-            continue;
-        from += sizeof words - 1;
-        if (!strchr(" \t\r\n", *from))
-            continue;
-        while (from < to && strchr(" \t\r\n", *from))
-            from++;
-        while (to > from && strchr(" \t\r\n", to[-1]))
-            to--;
-        if (from < to)
-            r->facts->waiver = reader_slice(r, from, (size_t)(to - from));
+        read_comment(r, from, from[-1] == '*' ? to - 2 : to);
     }
+    for (size_t i = 0; i < source->n_blanked && !r->facts->waiver; i++)
+        read_comment(r, source->blanked[i] + 2, source->blanked[i] + strlen(source->blanked[i]));
 }
 
 static void read_long_name(struct reader *r)

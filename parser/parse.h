@@ -38,6 +38,8 @@ struct edit {
     int before; /* bytes that edits in front of this one put in */
 };
 
+enum { SOURCE_BLANKED = 8 };
+
 struct source {
     char *text; /* NUL-terminated */
     size_t length;
@@ -46,6 +48,8 @@ struct source {
     size_t n_edits;
     int *made_virtual; /* where STORED stands in the copy and the author wrote VIRTUAL or nothing */
     size_t n_made_virtual;
+    char *blanked[SOURCE_BLANKED]; /* comments (from their "--" on) that are not in the copy */
+    size_t n_blanked;
     struct tokens tokens;
 };
 
@@ -58,7 +62,18 @@ struct source *source_new(const void *talloc_parent, const char *text, size_t le
 /* Read the tokens of the copy; none where the scanner refuses the text. false: out of memory. */
 bool source_scan(struct source *);
 
-/* Try to make a text with PostgreSQL 18's virtual columns readable; true: something was changed. */
+/* Places in the copy where the same text is to be put in, in rising order. */
+struct insertions {
+    int *at;
+    size_t n;
+};
+bool source_note(struct source *, struct insertions *, size_t at); /* false: out of memory */
+
+/* Put `insert` in at every place noted; the places become those in the new copy. false: out of memory. */
+bool source_apply(struct source *, struct insertions *, const char *insert);
+
+/* parse_virtual.c. Try to make a text with PostgreSQL 18's virtual columns readable; true: something was
+ * changed. */
 bool source_stored_for_virtual(struct source *);
 
 struct parse_error {

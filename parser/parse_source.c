@@ -2,23 +2,19 @@
  * The copy of the author's text that libpg_query gets to read, and the way back to the author's offsets.
  *
  * libpg_query always reads plain strings as standard_conforming_strings = on does. For a session that has it
- * off, a plain literal with a backslash becomes an E'' literal. And a virtual generated column (PostgreSQL
- * 18) becomes a stored one, which the older grammar has: the rest of the clause is the same.
+ * off, a plain literal with a backslash becomes an E'' literal. Version 15 doesn't know either that a string
+ * goes on behind a "--" comment and a newline: such a comment becomes blanks. And a virtual generated column
+ * (PostgreSQL 18) becomes a stored one, which the older grammar has: the rest of the clause is the same.
  */
 #include "parser/parse.h"
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 #include <talloc.h>
 
 /* Steps of the scanner in excess of the text's length: some 50 ms. */
 enum { STRAIN_MAX = 32 << 20 };
-
-/* Places in the copy where the same text is to be put in, in rising order. */
-struct insertions {
-    int *at;
-    size_t n;
-};
 
 int source_place(const struct source *source, int offset)
 {
@@ -37,7 +33,7 @@ int source_place(const struct source *source, int offset)
     return offset - last->before - (inside < last->length ? inside : last->length);
 }
 
-static bool note(struct source *source, struct insertions *insertions, size_t at)
+bool source_note(struct source *source, struct insertions *insertions, size_t at)
 {
     if (insertions->n % 64 == 0) {
         int *more = talloc_realloc(source, insertions->at, int, insertions->n * 2 + 64);
@@ -69,8 +65,7 @@ static struct edit *merge_edits(struct source *source, const struct insertions *
     return edits;
 }
 
-/* Put `insert` in at every place noted; the places become those in the new copy. */
-static bool apply(struct source *source, struct insertions *insertions, const char *insert)
+bool source_apply(struct source *source, struct insertions *insertions, const char *insert)
 {
     size_t length = strlen(insert), from = 0, to = 0;
     char *text = talloc_array(source, char, source->length + insertions->n * length + 1);
@@ -95,8 +90,7 @@ static bool apply(struct source *source, struct insertions *insertions, const ch
     return true;
 }
 
-/* ---- strings, and what the scanner is slow at
- * --------------------------------------------------------------- */
+/* ---- strings, and what the scanner is slow at ---- */
 
 static bool word_byte(unsigned char c)
 {
@@ -180,7 +174,7 @@ static size_t continued(const char *text, size_t length, size_t i)
 {
     bool newline = false;
     while (i < length) {
-        if (newline && !strncmp(text + i, "--", 2))
+        if (!strncmp(text + i, "--", 2))
             i = skip_line(text, length, i);
         else if (isspace((unsigned char)text[i])) {
             newline |= text[i] == '\n' || text[i] == '\r';
@@ -191,9 +185,42 @@ static size_t continued(const char *text, size_t length, size_t i)
     return newline && i < length && text[i] == '\'' ? i : 0;
 }
 
-/* The end of a literal whose opening quote is at i, read with backslash escapes. */
-static size_t skip_escaped(const char *text, size_t length, size_t i, bool *backslash)
+/* A waiver may stand in it. */
+static bool keep_comment(struct source *source, size_t from, size_t to)
 {
+    static const char word[] = "pgsluice:";
+    size_t i = from;
+    while (i + strlen(word) <= to && strncasecmp(source->text + i, word, strlen(word)) != 0)
+        i++;
+    if (i + strlen(word) > to || source->n_blanked == SOURCE_BLANKED)
+        return true;
+    char *copy = talloc_strndup(source, source->text + from, to - from);
+    source->blanked[source->n_blanked] = copy;
+    source->n_blanked += copy != NULL;
+    return copy != NULL;
+}
+
+/* Between the two parts of a literal. false: out of memory. */
+static bool blank_comments(struct source *source, size_t from, size_t to)
+{
+    bool ok = true;
+    while (from < to) {
+        size_t end = from + 1;
+        if (source->text[from] == '-') {
+            end = skip_line(source->text, to, from);
+            ok = keep_comment(source, from, end) && ok;
+            memset(source->text + from, ' ', end - from);
+        }
+        from = end;
+    }
+    return ok;
+}
+
+/* The end of a literal whose opening quote is at i, read with backslash escapes. */
+static size_t skip_escaped(struct source *source, size_t i, bool *backslash, bool *ok)
+{
+    const char *text = source->text;
+    size_t length = source->length;
     *backslash = false;
     for (i++; i < length; i++) {
         if (text[i] == '\\') {
@@ -207,6 +234,7 @@ static size_t skip_escaped(const char *text, size_t length, size_t i, bool *back
             size_t more = continued(text, length, i + 1);
             if (!more)
                 return i + 1;
+            *ok = blank_comments(source, i + 1, more) && *ok;
             i = more;
         }
     }
@@ -227,14 +255,15 @@ static bool skim_string(struct source *source, size_t *i, char *prefix, bool scs
     const char *escaped = scs ? "eE" : "eEnN";
     if (prefix ? !strchr(escaped, *prefix) : scs) {
         *i = skip_quoted(source->text, source->length, start, '\'');
-        return true;
+        size_t more = continued(source->text, source->length, *i);
+        return !more || blank_comments(source, *i, more);
     }
-    bool backslash;
-    *i = skip_escaped(source->text, source->length, start, &backslash);
-    if (!backslash)
-        return true;
+    bool backslash, ok = true;
+    *i = skip_escaped(source, start, &backslash, &ok);
+    if (!backslash || !ok)
+        return ok;
     if (!prefix)
-        return note(source, insertions, start);
+        return source_note(source, insertions, start);
     *prefix = 'E'; /* N'…' is read like a plain one */
     return true;
 }
@@ -287,88 +316,9 @@ static bool skim(struct source *source, bool scs)
     }
     if (strain.too_much)
         source->refused = "too long a run of operator signs";
-    bool ok = insertions.n == 0 || apply(source, &insertions, " E");
+    bool ok = insertions.n == 0 || source_apply(source, &insertions, " E");
     talloc_free(insertions.at);
     return ok;
-}
-
-/* ---- virtual generated columns ----------------------------------------------------------------------- */
-
-/* The parenthesis that closes the one at token i, or n. */
-static size_t closing(const struct tokens *tokens, size_t i)
-{
-    size_t close = i + 1;
-    while (close < tokens->n && tokens->items[close].depth != tokens->items[i].depth)
-        close++;
-    return close;
-}
-
-/*
- * The column that is generated with token i, if it is not stored: the word VIRTUAL is overwritten where it
- * stands, else the place is noted. *next is the token to go on with, behind the expression: what is inside of
- * it is no clause. false: out of memory, or a parenthesis that is never closed.
- */
-static bool note_virtual(struct source *source, size_t i, struct insertions *missing, size_t *next)
-{
-    struct tokens *tokens = &source->tokens;
-    *next = i + 1;
-    if (!token_is(source->text, tokens, i, "generated") || !token_is(source->text, tokens, i + 1, "always") ||
-        !token_is(source->text, tokens, i + 2, "as") || !token_is(source->text, tokens, i + 3, "("))
-        return true;
-    size_t close = closing(tokens, i + 3);
-    if (close == tokens->n)
-        return false;
-    *next = close + 1;
-    if (token_is(source->text, tokens, close + 1, "stored"))
-        return true;
-    if (!token_is(source->text, tokens, close + 1, "virtual"))
-        return note(source, missing, (size_t)tokens->items[close].end);
-    int at = tokens->items[close + 1].start;
-    memcpy(source->text + at, " STORED", strlen("virtual")); /* ends where the author's word ends */
-    struct insertions made = {source->made_virtual, source->n_made_virtual};
-    bool ok = note(source, &made, (size_t)at);
-    source->made_virtual = made.at;
-    source->n_made_virtual = made.n;
-    return ok;
-}
-
-/* The places of the words that were overwritten move with those that are put in. */
-static bool join_virtual(struct source *source, struct insertions *missing)
-{
-    struct insertions all = {0};
-    size_t overwritten = 0, n_missing = missing->n;
-    size_t shift = 0;
-    int *before = talloc_memdup(source, missing->at, n_missing * sizeof(int));
-    bool ok = before && apply(source, missing, " STORED");
-    for (size_t i = 0; ok && i < n_missing; i++) {
-        while (overwritten < source->n_made_virtual && source->made_virtual[overwritten] < before[i])
-            ok = ok && note(source, &all, (size_t)source->made_virtual[overwritten++] + shift);
-        ok = ok && note(source, &all, (size_t)missing->at[i] + 1);
-        shift += strlen(" STORED");
-    }
-    while (ok && overwritten < source->n_made_virtual)
-        ok = note(source, &all, (size_t)source->made_virtual[overwritten++] + shift);
-    talloc_free(before);
-    talloc_free(source->made_virtual);
-    source->made_virtual = all.at;
-    source->n_made_virtual = all.n;
-    return ok;
-}
-
-bool source_stored_for_virtual(struct source *source)
-{
-    struct insertions missing = {0};
-    bool ok = true;
-    for (size_t i = 0; ok && i + 3 < source->tokens.n;)
-        ok = note_virtual(source, i, &missing, &i);
-    if (ok && missing.n > 0)
-        ok = join_virtual(source, &missing);
-    talloc_free(missing.at);
-    if (!ok || source->n_made_virtual == 0)
-        return false;
-    talloc_free(source->tokens.items);
-    talloc_free(source->tokens.comments);
-    return source_scan(source);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------- */

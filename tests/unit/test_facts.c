@@ -36,6 +36,9 @@ static void test_waivers(void **state)
         {"COMMENT ON TABLE \"/* pgsluice: allow x */\" IS ''", NULL},
         {"DROP TABLE t /* a /* pgsluice: allow x */ */", NULL},
         {"DROP TABLE (/* pgsluice: allow unparseable, known */", "unparseable, known"},
+        {"COMMENT ON TABLE t IS 'a' -- pgsluice: allow x\n 'b'", "x"},
+        {"COMMENT ON TABLE t IS 'a' -- other\n -- pgsluice: allow x\n 'b' -- pgsluice: allow y", "y"},
+        {"COMMENT ON TABLE t IS 'a -- pgsluice: allow x\n' -- z\n 'b'", NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct facts *facts = facts_of(NULL, rows[i].text, strlen(rows[i].text), 1000, true);
@@ -106,6 +109,34 @@ static void test_places(void **state)
     talloc_free(facts);
 }
 
+/* One string, as a server reads it, where libpg_query 15 would see two. */
+static void test_strings_go_on_behind_a_comment(void **state)
+{
+    static const struct {
+        const char *text;
+        bool scs;
+        const char *value;
+    } rows[] = {
+        {"ALTER TABLE t ADD c text DEFAULT 'a' -- 'x\n'b', ADD d int", true, "ab"},
+        {"ALTER TABLE t ADD c text DEFAULT 'a'--\r\n\t--y\n  --\n'''b', ADD d int", true, "a'b"},
+        {"ALTER TABLE t ADD c text DEFAULT E'a' -- x\n 'b\\', ADD d int --'\n, ADD d int", true,
+         "ab', ADD d int --"},
+        {"ALTER TABLE t ADD c text DEFAULT 'a' -- x\n 'b\\', ADD d int --'\n, ADD d int", false,
+         "ab', ADD d int --"},
+        {"ALTER TABLE t ADD c text DEFAULT U&'a' -- é\n '\\0062', ADD d int", true, "ab"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *text = rows[i].text;
+        struct facts *facts = facts_of(NULL, text, strlen(text), PARSER_TEXT_MAX, rows[i].scs);
+        if (facts->status != FACTS_OK || facts->n_alters != 2)
+            fail_msg("%s: %s", text, facts->error ? facts->error : "not two columns");
+        const struct expr *value = column_constraint(facts->alters[0].column, CONSTRAINT_DEFAULT)->expr;
+        assert_string_equal(value->text, rows[i].value);
+        assert_int_equal(facts->alters[1].column->type.place, (int)(strlen(text) - strlen("int")));
+        talloc_free(facts);
+    }
+}
+
 static void test_bytes_that_are_no_text(void **state)
 {
     struct facts *facts = facts_of(NULL, "DROP TABLE t\0; DROP TABLE u", 26, 100, true);
@@ -143,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_fingerprints),
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_places),
+        cmocka_unit_test(test_strings_go_on_behind_a_comment),
         cmocka_unit_test(test_bytes_that_are_no_text),
         cmocka_unit_test(test_every_kind_has_a_name),
     };
