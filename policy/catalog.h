@@ -129,7 +129,9 @@ struct catalog_type {
     int32_t modifier;
     uint32_t element, array; /* array: the type of arrays of this one */
     uint32_t relation;       /* composite: its pg_class entry */
-    unsigned checks;         /* CHECK constraints of this level */
+    uint32_t *fields;        /* composite: their types */
+    size_t n_fields;
+    unsigned checks; /* CHECK constraints of this level */
     bool has_default;
     enum catalog_volatility by_default; /* its own default's */
     enum catalog_volatility text_form;  /* the worse of its input and output functions */
@@ -146,6 +148,7 @@ struct catalog_function {
     uint32_t *args;
     size_t n_args, n_defaults;
     uint32_t variadic_element;
+    enum catalog_volatility by_default; /* the worst of its arguments' defaults */
     bool sql;           /* LANGUAGE sql, and nothing that keeps the planner from inlining it */
     const char *source; /* of such a function, or NULL: not asked for, too long, or BEGIN ATOMIC */
     const char **names; /* its arguments' names, n_args of them ("" where there is none), or NULL */

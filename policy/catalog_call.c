@@ -76,6 +76,25 @@ static struct value arguments_coerced(const struct scope *scope, const struct ca
     return worst;
 }
 
+/* The arguments that the call leaves out. Which defaults apply where only some do isn't looked into. */
+static struct value left_to_defaults(const struct candidate *c, const struct expr *culprit)
+{
+    struct value value = {.volatility = c->function->by_default, .fold = FOLD_NOT, .culprit = culprit};
+    if (value.volatility == CATALOG_VOLATILE && c->defaults < c->function->n_defaults)
+        value.volatility = CATALOG_UNKNOWN;
+    return value;
+}
+
+/* A call that the planner may inline or not: it never makes anything more volatile than was declared. */
+struct value value_if_kept(struct value value, const struct expr *culprit)
+{
+    if (value.volatility != CATALOG_VOLATILE && value.volatility != CATALOG_UNKNOWN)
+        return value;
+    struct value doubt = value_unknown(value.culprit != NULL ? value.culprit : culprit);
+    doubt.type = value.type;
+    return doubt;
+}
+
 static struct value meant(const struct scope *scope, const struct candidate *c, const struct value *given,
                           size_t n, const uint32_t *types, const struct expr *culprit, bool any)
 {
@@ -94,12 +113,13 @@ static struct value meant(const struct scope *scope, const struct candidate *c, 
     struct value result = applied(scope, &p, args, n, culprit);
     const struct catalog_function *body =
         function != NULL ? function : catalog_function_by_oid(scope->catalog, op->function);
-    bool whole = !any && (c->variadic || c->defaults > 0 || (function != NULL && function->kind != 'f'));
+    if (c->defaults > 0)
+        result = value_worse(result, left_to_defaults(c, culprit));
     if (function != NULL && function->kind != 'f')
         result = value_worse(value_unknown(culprit), result); /* an aggregate or window function: an error */
     else if (scope->folds && !fold_constant(result.fold) && body != NULL && body->sql && !any)
-        result = whole ? value_either(result, value_worse(value_unknown(culprit), result))
-                       : catalog_inline(scope, body, args, n, result);
+        result = c->variadic || c->defaults > 0 ? value_if_kept(result, culprit)
+                                                : catalog_inline(scope, body, args, n, result);
     talloc_free(args);
     return result;
 }
@@ -186,19 +206,24 @@ static bool is_cast(const struct scope *scope, const struct expr *call, const st
     return path == PATH_RELABEL || path == PATH_TEXT;
 }
 
+/* Arguments passed by name aren't put into order: what all candidates agree on. */
 static struct value all_agree(const struct scope *scope, struct candidate *items, size_t n,
                               const struct value *args, size_t n_args, const struct expr *culprit)
 {
     struct value result = value_unknown(culprit);
     for (size_t i = 0; i < n; i++) {
-        struct properties p = {.volatility = items[i].function->volatility,
-                               .strict = items[i].function->strict,
-                               .type = catalog_polymorphic(items[i].result) ? 0 : items[i].result};
+        const struct catalog_function *function = items[i].function;
+        struct properties p = {.volatility = function->volatility,
+                               .strict = function->strict,
+                               .type = catalog_polymorphic(items[i].result) ? 0 : items[i].result,
+                               .not_null = never_null(scope->catalog, function, NULL, args, n_args)};
         struct value one = applied(scope, &p, args, n_args, culprit);
+        if (items[i].defaults > 0)
+            one = value_worse(one, left_to_defaults(&items[i], culprit));
+        if (function->sql)
+            one = value_if_kept(one, culprit);
         result = i == 0 ? one : value_either(result, one);
     }
-    if (result.volatility == CATALOG_VOLATILE)
-        result.volatility = CATALOG_UNKNOWN;
     return result;
 }
 

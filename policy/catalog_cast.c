@@ -90,26 +90,20 @@ static enum catalog_volatility path_volatility(const struct catalog *catalog, en
     return CATALOG_UNKNOWN;
 }
 
-/* ROW(…) becomes a composite type field by field; what casts that takes isn't known, but whether any could
- * matter. */
-static bool casts_harmless(const struct catalog *catalog)
+/* ROW(…) becomes a composite type field by field. */
+static struct value coerce_row(const struct scope *scope, struct value value, uint32_t target,
+                               enum coercion coercion, const struct expr *culprit)
 {
-    for (size_t i = 0; i < catalog->n_casts; i++) {
-        if (catalog->casts[i].volatility == CATALOG_VOLATILE ||
-            catalog->casts[i].volatility == CATALOG_UNKNOWN)
-            return false;
-    }
-    return true;
-}
-
-static struct value coerce_row(const struct catalog *catalog, struct value value, uint32_t target,
-                               const struct expr *culprit)
-{
-    const struct catalog_type *type = catalog_type_by_oid(catalog, target);
-    if (type == NULL || type->type != 'c' || !casts_harmless(catalog))
+    const struct expr *row = value.row;
+    const struct catalog_type *type = catalog_type_by_oid(scope->catalog, target);
+    if (type == NULL || type->type != 'c' || type->n_fields != row->n_args)
         return value_worse(value_unknown(culprit), value);
+    for (size_t i = 0; i < row->n_args; i++) {
+        struct value field = catalog_value(scope, row->args[i], 1);
+        value = value_worse(value, catalog_coerce(scope, field, type->fields[i], coercion, culprit));
+    }
     value.type = target;
-    value.row = false;
+    value.row = NULL;
     return value;
 }
 
@@ -150,8 +144,8 @@ struct value catalog_coerce(const struct scope *scope, struct value value, uint3
         return value_worse(value_unknown(culprit), value);
     if (value.type == TYPE_UNKNOWN)
         return coerce_literal(scope, value, target);
-    if (value.row)
-        return coerce_row(catalog, value, target, culprit);
+    if (value.row != NULL)
+        return coerce_row(scope, value, target, coercion, culprit);
     enum path path = catalog_path(catalog, value.type, target, coercion, &cast);
     uint32_t from = catalog_base_of(catalog, value.type), to = catalog_base_of(catalog, target);
     enum catalog_volatility own = path_volatility(catalog, path, from, to, cast);

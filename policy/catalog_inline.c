@@ -192,26 +192,12 @@ static bool plain_signature(const struct catalog_function *function, size_t n)
     return true;
 }
 
-static struct value either_way(struct value plain, const struct value *args, size_t n,
-                               const struct expr *culprit)
-{
-    bool harmless = plain.volatility != CATALOG_VOLATILE && plain.volatility != CATALOG_UNKNOWN;
-    for (size_t i = 0; i < n; i++)
-        harmless =
-            harmless && args[i].volatility != CATALOG_VOLATILE && args[i].volatility != CATALOG_UNKNOWN;
-    if (harmless) /* the planner never makes anything more volatile than it was declared */
-        return plain;
-    struct value doubt = value_unknown(plain.culprit != NULL ? plain.culprit : culprit);
-    doubt.type = plain.type;
-    return doubt;
-}
-
 struct value catalog_inline(const struct scope *scope, const struct catalog_function *function,
                             const struct value *args, size_t n, struct value plain)
 {
     const struct expr *expr = NULL;
     if (function->source == NULL || !plain_signature(function, n) || scope->depth >= BODIES_MAX)
-        return either_way(plain, args, n, plain.culprit);
+        return value_if_kept(plain, plain.culprit);
     if (being_inlined(scope, function))
         return plain;
     void *memory = talloc_new(scope->memory);
@@ -222,7 +208,7 @@ struct value catalog_inline(const struct scope *scope, const struct catalog_func
         struct value written = body_as_written(scope, function, expr, arguments);
         verdict = may_inline(function, &written, arguments, args);
     }
-    struct value result = either_way(plain, args, n, plain.culprit);
+    struct value result = value_if_kept(plain, plain.culprit);
     if (verdict == INLINE_NO)
         result = plain;
     if (verdict == INLINE_YES)

@@ -61,8 +61,8 @@ struct value {
     uint32_t type; /* 0: unknown */
     enum catalog_volatility volatility;
     enum fold fold;
-    bool nonstrict; /* holds something that may be not NULL though an input is */
-    bool row;       /* a ROW(…) as written */
+    bool nonstrict;         /* holds something that may be not NULL though an input is */
+    const struct expr *row; /* a ROW(…) as written, or NULL */
     const struct expr *culprit;
 };
 
@@ -88,6 +88,7 @@ enum catalog_volatility catalog_worse(enum catalog_volatility, enum catalog_vola
 struct value value_worse(struct value, struct value);  /* volatility and culprit; the rest is the first's */
 struct value value_either(struct value, struct value); /* one of the two, nobody knows which */
 struct value value_unknown(const struct expr *culprit);
+struct value value_if_kept(struct value call, const struct expr *culprit);
 
 /* catalog_value.c: an expression by itself. */
 struct value catalog_value(const struct scope *, const struct expr *, int depth);

@@ -106,6 +106,7 @@ static void read_function(struct answer_reader *r, json_t *row, struct catalog_f
     function->sql = answer_true(r, json_array_get(row, 11));
     function->source = answer_text_or_null(r, json_array_get(row, 12));
     function->names = answer_texts(r, json_array_get(row, 13), &n_names);
+    function->by_default = answer_volatility(r, json_array_get(row, 14));
     if (n_names < function->n_args)
         function->names = NULL;
     if (function->n_defaults > function->n_args || (function->variadic && function->n_args == 0))
@@ -117,7 +118,7 @@ static void read_functions(struct answer_reader *r, json_t *list)
     struct catalog *catalog = r->catalog;
     catalog->functions = answer_array(r, sizeof *catalog->functions, list, &catalog->n_functions);
     for (size_t i = 0; i < catalog->n_functions; i++)
-        read_function(r, answer_row(r, list, i, 14), &catalog->functions[i]);
+        read_function(r, answer_row(r, list, i, 15), &catalog->functions[i]);
 }
 
 static void read_operators(struct answer_reader *r, json_t *list)
@@ -162,6 +163,7 @@ static void read_type(struct answer_reader *r, json_t *row, struct catalog_type 
     type->has_default = answer_true(r, json_array_get(row, 14));
     type->by_default = answer_volatility(r, json_array_get(row, 15));
     type->text_form = answer_volatility(r, json_array_get(row, 16));
+    type->fields = read_oids(r, json_array_get(row, 17), &type->n_fields);
 }
 
 static int by_oid(const void *a, const void *b)
@@ -175,7 +177,7 @@ static void read_types(struct answer_reader *r, json_t *list)
     struct catalog *catalog = r->catalog;
     catalog->types = answer_array(r, sizeof *catalog->types, list, &catalog->n_types);
     for (size_t i = 0; i < catalog->n_types; i++)
-        read_type(r, answer_row(r, list, i, 17), &catalog->types[i]);
+        read_type(r, answer_row(r, list, i, 18), &catalog->types[i]);
     if (catalog->n_types > 0)
         qsort(catalog->types, catalog->n_types, sizeof *catalog->types, by_oid);
 }

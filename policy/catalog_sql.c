@@ -21,8 +21,6 @@
  */
 #include "policy/catalog.h"
 
-/* clang-format off: the SQL reads better in lines of its own making */
-
 /* The SQL reads better in lines of its own making. */
 /* clang-format off */
 
@@ -32,6 +30,8 @@
 #define LT      " OPERATOR(pg_catalog.<) "
 #define GT      " OPERATOR(pg_catalog.>) "
 #define GE      " OPERATOR(pg_catalog.>=) "
+#define ADD     " OPERATOR(pg_catalog.+) "
+#define SUB     " OPERATOR(pg_catalog.-) "
 #define GET     " OPERATOR(pg_catalog.->) "
 #define GETTEXT " OPERATOR(pg_catalog.->>) "
 
@@ -43,6 +43,18 @@
 #define LETTER(column, letter) column EQ "CAST('" letter "' AS " CHAR ")"
 
 #define AGGREGATE(row) "COALESCE(" PG "json_agg(" row "), '[]')"
+
+/* The volatility of what a stored expression calls: the worst letter; 'u' where that is a volatile SQL
+ * function, which may yet be inlined. Letters happen to sort by what they mean. */
+#define TREE_VOLATILITY(tree)                                                                                \
+    "(SELECT CASE WHEN " PG "bool_or(" LETTER("q.provolatile", "v") " AND q.prolang" NE "14) THEN 'v'"       \
+    " WHEN " PG "bool_or(" LETTER("q.provolatile", "v") ") THEN 'u'"                                         \
+    " WHEN " PG "bool_or(" LETTER("q.provolatile", "s") ") THEN 's' ELSE 'i' END FROM " PG                   \
+    "pg_proc AS q WHERE q.oid" EQ "ANY (ARRAY(SELECT CAST(m.hit[1] AS " PG "oid) FROM " PG                   \
+    "regexp_matches(CAST(" tree " AS " PG "text), ':funcid ([0-9]+)', 'g') AS m (hit)"                       \
+    " UNION ALL SELECT CAST(o.oprcode AS " PG "oid) FROM " PG "regexp_matches(CAST(" tree " AS " PG          \
+    "text), ':opno ([0-9]+)', 'g') AS m (hit), " PG "pg_operator AS o WHERE o.oid" EQ "CAST(m.hit[1] AS "    \
+    PG "oid))))"
 
 /* ---- what was asked, and the schemas where it may be found ---- */
 
@@ -66,7 +78,8 @@
     "p.oid, p.proname, p.pronamespace, p.provolatile, p.prokind, p.proisstrict, p.proretset, p.provariadic," \
     " p.prorettype, p.proargtypes, p.pronargdefaults, " INLINABLE " AS sql, CASE WHEN " INLINABLE            \
     " AND p.proargmodes IS NULL AND " LETTER("p.prokind", "f") " AND " PG "octet_length(p.prosrc)" LT        \
-    "2000 AND " PG "to_json(p)" GETTEXT "'prosqlbody' IS NULL THEN p.prosrc END AS src, p.proargnames"
+    "2000 AND " PG "to_json(p)" GETTEXT "'prosqlbody' IS NULL THEN p.prosrc END AS src, p.proargnames,"      \
+    " CASE WHEN p.proargdefaults IS NULL THEN 'i' ELSE " TREE_VOLATILITY("p.proargdefaults") " END AS byd"
 
 #define FUNCTIONS                                                                                            \
     "f0 AS MATERIALIZED (SELECT " FUNCTION_COLUMNS " FROM " PG "pg_proc AS p WHERE p.proname" EQ "ANY"       \
@@ -102,8 +115,8 @@
 
 /* ---- types: those asked for, those of everything found, and what they are made of ---- */
 
-/* The types of constants, always: bool name int8 int2 int4 text float4 float8 unknown bpchar varchar date time timestamp
- * timestamptz interval timetz bit varbit numeric. */
+/* The types of constants, always: bool name int8 int2 int4 text float4 float8 unknown bpchar varchar date
+ * time timestamp timestamptz interval timetz bit varbit numeric. */
 #define CONSTANT_TYPES                                                                                       \
     "{16,19,20,21,23,25,700,701,705,1042,1043,1082,1083,1114,1184,1186,1266,1560,1562,1700}"
 
@@ -117,42 +130,32 @@
     " UNION SELECT a.atttypid FROM " PG "pg_attribute AS a WHERE a.attrelid" EQ "ANY (ARRAY(SELECT rel.oid"  \
     " FROM rel)) AND a.attnum" GT "0"                                                                        \
     " UNION SELECT " PG "unnest(CAST('" CONSTANT_TYPES "' AS " PG "oid[]))))"                                \
-    " UNION SELECT " PG "unnest(ARRAY[t.typbasetype, t.typelem]) FROM kin, " PG "pg_type AS t WHERE t.oid"   \
-    EQ "kin.oid),"                                                                                           \
+    " UNION SELECT " PG "unnest(ARRAY[t.typbasetype, t.typelem]) FROM kin, LATERAL (SELECT t.typbasetype,"   \
+    " t.typelem FROM " PG "pg_type AS t WHERE t.oid" EQ "kin.oid OFFSET 0) AS t)," /* OFFSET 0: by index */  \
     "typ AS MATERIALIZED (SELECT t.* FROM " PG "pg_type AS t WHERE t.oid" EQ                                 \
     "ANY (ARRAY(SELECT kin.oid FROM kin)))"
 
-/* Our own transactions: the top one and each subtransaction that wrote; released ones keep their locks. The lock
- * manager is only looked into where the answer can matter. */
+/* The lock manager is only looked into where the answer can matter. */
 #define LOCKS                                                                                                \
-    ",lock AS MATERIALIZED (SELECT l.* FROM " PG "pg_lock_status() AS l WHERE EXISTS (SELECT FROM rel WHERE" \
-    " rel.worked_on)),"                                                                                      \
-    "own (xid) AS MATERIALIZED (SELECT l.transactionid FROM lock AS l WHERE l.locktype" EQ "'transactionid'" \
-    " AND l.pid" EQ PG "pg_backend_pid() AND l.granted AND l.mode" EQ "'ExclusiveLock') "
+    ",lock AS MATERIALIZED (SELECT l.pid, l.mode, l.granted, l.relation FROM " PG "pg_lock_status() AS l"    \
+    " WHERE EXISTS (SELECT FROM rel WHERE rel.worked_on) AND l.locktype" EQ "'relation' AND l.relation" EQ   \
+    "ANY (ARRAY(SELECT rel.oid FROM rel WHERE rel.worked_on)) AND l.database" EQ "(SELECT d.oid FROM " PG    \
+    "pg_database AS d WHERE d.datname" EQ PG "current_database())),"                                         \
+    "own (top, xmax) AS MATERIALIZED (SELECT CAST(CAST(" PG "pg_current_xact_id_if_assigned() AS " PG "text)" \
+    " AS " PG "int8), CAST(CAST(" PG "pg_snapshot_xmax(" PG "pg_current_snapshot()) AS " PG "text) AS " PG   \
+    "int8)) "
 
 /* ---- the answer ---- */
 
 #define FUNCTION_ROWS                                                                                        \
     "(SELECT " AGGREGATE(PG "json_build_array(fn.oid, fn.pronamespace, fn.proname, fn.provolatile, fn.prokind," \
     " fn.proisstrict, fn.proretset, fn.provariadic, fn.prorettype, fn.proargtypes, fn.pronargdefaults,"      \
-    " fn.sql, fn.src, fn.proargnames)") " FROM fn)"
+    " fn.sql, fn.src, fn.proargnames, fn.byd)") " FROM fn)"
 
 #define OPERATOR_ROWS                                                                                        \
     "(SELECT " AGGREGATE(PG "json_build_array(op.oid, op.oprnamespace, op.oprname, op.oprleft, op.oprright," \
-    " op.oprresult, f.provolatile, f.proisstrict, CAST(op.oprcode AS " PG "oid))") " FROM op, " PG           \
-    "pg_proc AS f WHERE f.oid" EQ "op.oprcode)"
-
-/* The volatility of what a stored expression calls: the worst letter; 'u' where that is a volatile SQL function, which
- * may yet be inlined. Letters happen to sort by what they mean. */
-#define TREE_VOLATILITY(tree)                                                                                \
-    "(SELECT CASE WHEN " PG "bool_or(" LETTER("p.provolatile", "v") " AND p.prolang" NE "14) THEN 'v'"       \
-    " WHEN " PG "bool_or(" LETTER("p.provolatile", "v") ") THEN 'u'"                                         \
-    " WHEN " PG "bool_or(" LETTER("p.provolatile", "s") ") THEN 's' ELSE 'i' END FROM " PG                   \
-    "pg_proc AS p WHERE p.oid" EQ "ANY (ARRAY(SELECT CAST(m.hit[1] AS " PG "oid) FROM " PG                   \
-    "regexp_matches(CAST(" tree " AS " PG "text), ':funcid ([0-9]+)', 'g') AS m (hit)"                       \
-    " UNION ALL SELECT CAST(o.oprcode AS " PG "oid) FROM " PG "regexp_matches(CAST(" tree " AS " PG          \
-    "text), ':opno ([0-9]+)', 'g') AS m (hit), " PG "pg_operator AS o WHERE o.oid" EQ "CAST(m.hit[1] AS "    \
-    PG "oid))))"
+    " op.oprresult, f.provolatile, f.proisstrict, CAST(op.oprcode AS " PG "oid))") " FROM op, LATERAL"       \
+    " (SELECT p.provolatile, p.proisstrict FROM " PG "pg_proc AS p WHERE p.oid" EQ "op.oprcode OFFSET 0) AS f)"
 
 #define TYPE_ROWS                                                                                            \
     "(SELECT " AGGREGATE(PG "json_build_array(typ.oid, typ.typnamespace, typ.typname, typ.typtype,"          \
@@ -163,18 +166,24 @@
     " typ.typdefault IS NOT NULL OR typ.typdefaultbin IS NOT NULL,"                                          \
     " CASE WHEN typ.typdefaultbin IS NULL THEN 'i' ELSE " TREE_VOLATILITY("typ.typdefaultbin") " END,"       \
     " (SELECT " PG "max(CAST(p.provolatile AS " PG "text)) FROM " PG "pg_proc AS p WHERE p.oid" EQ           \
-    "ANY (ARRAY[CAST(typ.typinput AS " PG "oid), CAST(typ.typoutput AS " PG "oid)])))") " FROM typ)"
+    "ANY (ARRAY[CAST(typ.typinput AS " PG "oid), CAST(typ.typoutput AS " PG "oid)])), CASE WHEN "            \
+    LETTER("typ.typtype", "c") " THEN (SELECT "                                                              \
+    AGGREGATE("a.atttypid ORDER BY a.attnum") " FROM " PG "pg_attribute AS a WHERE a.attrelid" EQ "typ.typrelid" \
+    " AND a.attnum" GT "0 AND NOT a.attisdropped) ELSE '[]' END)") " FROM typ)"
 
 #define CAST_ROWS                                                                                            \
     "(SELECT " AGGREGATE(PG "json_build_array(k.castsource, k.casttarget, k.castcontext, k.castmethod,"      \
-    " CASE WHEN " LETTER("f.provolatile", "v") " AND f.prolang" EQ "14 THEN 'u' ELSE f.provolatile END, f.proisstrict)") " FROM " PG "pg_cast AS k LEFT JOIN " PG "pg_proc AS f ON f.oid" EQ \
-    "k.castfunc WHERE k.castsource" EQ "ANY (ARRAY(SELECT typ.oid FROM typ)) AND k.casttarget" EQ            \
+    " f.provolatile, f.proisstrict)") " FROM " PG "pg_cast AS k LEFT JOIN LATERAL (SELECT CASE WHEN "        \
+    LETTER("p.provolatile", "v") " AND p.prolang" EQ "14 THEN 'u' ELSE p.provolatile END AS provolatile,"    \
+    " p.proisstrict FROM " PG "pg_proc AS p WHERE p.oid" EQ "k.castfunc OFFSET 0) AS f ON true"              \
+    " WHERE k.castsource" EQ "ANY (ARRAY(SELECT typ.oid FROM typ)) AND k.casttarget" EQ                      \
     "ANY (ARRAY(SELECT typ.oid FROM typ)))"
 
 #define SETTING(name) PG "current_setting('" name "')"
 
 #define SESSION                                                                                              \
-    "'asked', (SELECT ask.j FROM ask), 'version', CAST(" SETTING("server_version_num") " AS " PG "int4), 'database', " PG \
+    "'asked', (SELECT ask.j FROM ask), 'version', CAST(" SETTING("server_version_num") " AS " PG "int4),"    \
+    " 'database', " PG                                                                                       \
     "current_database(), 'user', current_user, 'session_user', session_user,"                                \
     " 'superuser', (SELECT r.rolsuper FROM " PG "pg_roles AS r WHERE r.rolname" EQ "current_user),"          \
     " 'recovery', " PG "pg_is_in_recovery(), 'read_only', " SETTING("transaction_read_only") EQ "'on',"      \
@@ -222,8 +231,8 @@
     "pg_inherits AS h, " PG "pg_class AS c, " PG "pg_namespace AS n WHERE h.inhrelid" EQ "rel.oid AND c.oid" \
     EQ "h.inhparent AND n.oid" EQ "c.relnamespace)"
 
-/* Columns whose values hold rows of this relation, in whatever wrapping: find_composite_type_dependencies(). In the
- * recursion a type stands with column 0; 1247 is pg_type, 1259 pg_class. */
+/* Columns whose values hold rows of this relation, in whatever wrapping: find_composite_type_dependencies().
+ * In the recursion a type stands with column 0; 1247 is pg_type, 1259 pg_class. */
 #define ROW_TYPE_ROWS                                                                                        \
     "(WITH RECURSIVE held (oid, col) AS (SELECT rel.reltype, 0 UNION"                                        \
     " SELECT CASE WHEN d.classid" EQ "1259 AND c.relkind" EQ "ANY (CAST('{c,v,f}' AS " CHAR "[]))"           \
@@ -252,7 +261,8 @@
     "1259 AND d.refobjid" EQ "rel.oid AND d.refobjsubid" GT "0 AND d.classid" EQ "2606 AND k.oid" EQ         \
     "d.objid AND k.confrelid" EQ "rel.oid AND k.conrelid" NE "rel.oid)"
 
-/* FOR ALL TABLES, by the table itself or a partitioned parent, or (6237 is pg_publication_namespace) by the schema. */
+/* FOR ALL TABLES, by the table itself or a partitioned parent, or (6237 is pg_publication_namespace) by the
+ * schema. */
 #define PUBLICATION_ROWS                                                                                     \
     "(WITH RECURSIVE up (oid, nsp) AS (SELECT rel.oid, rel.relnamespace UNION SELECT c.oid, c.relnamespace"  \
     " FROM up, " PG "pg_inherits AS h, " PG "pg_class AS c WHERE h.inhrelid" EQ "up.oid AND c.oid" EQ        \
@@ -265,20 +275,31 @@
     "ANY (ARRAY(SELECT up.nsp FROM up)))) AND rel.relpersistence" EQ "CAST('p' AS " CHAR ")"                 \
     " AND rel.relkind" EQ "ANY (CAST('{r,p}' AS " CHAR "[])))"
 
+/* A prepared transaction has no pid; NULL would mean everybody to pg_stat_get_activity(). */
 #define HOLDER_ROWS                                                                                          \
     "(SELECT " AGGREGATE(PG "json_build_array(l.pid, l.mode, l.granted, CAST(" PG "floor(1000.0"             \
     " OPERATOR(pg_catalog.*) " PG "date_part('epoch', " PG "clock_timestamp() OPERATOR(pg_catalog.-) "       \
     "a.xact_start)) AS " PG "int8), " PG "\"left\"(a.query, 80), a.application_name, a.state,"               \
     " a.backend_type)") " FROM (SELECT l.pid, l.mode, l.granted FROM lock AS l WHERE rel.worked_on AND"      \
-    " l.relation" EQ "rel.oid AND l.locktype" EQ "'relation' AND COALESCE(l.pid, 0)" NE PG "pg_backend_pid()" \
-    " AND l.database" EQ "(SELECT d.oid FROM " PG "pg_database AS d WHERE d.datname" EQ PG                   \
-    "current_database()) ORDER BY l.granted DESC, l.pid LIMIT 20) AS l LEFT JOIN LATERAL " PG                \
-    "pg_stat_get_activity(COALESCE(l.pid, 0)) AS a ON true)" /* NULL, a prepared transaction, would be everybody */
+    " l.relation" EQ "rel.oid AND COALESCE(l.pid, 0)" NE PG                                                  \
+    "pg_backend_pid() ORDER BY l.granted DESC, l.pid LIMIT 20) AS l LEFT JOIN LATERAL " PG                   \
+    "pg_stat_get_activity(COALESCE(l.pid, 0)) AS a ON true)"
 
-/* ALTER TABLE writes many rows anew, but not the one of the system column ctid. */
+/* Made by this very transaction: the row of the system column ctid, which no ALTER TABLE writes anew, was.
+ * That is so if we see it while its transaction is still in progress; a subtransaction that was released has
+ * no lock of its own any more by which to know it, but is in progress like its parent. Numbers up to the
+ * snapshot's xmax may be asked of pg_xact_status(), it raises for those of the future; above that all that we
+ * see is our own. The margin and the lock, which whoever makes a table holds to the end, keep out numbers
+ * from before the last wraparound. */
 #define CREATED_HERE                                                                                         \
-    PG "pg_current_xact_id_if_assigned() IS NOT NULL AND EXISTS (SELECT FROM " PG "pg_attribute AS a, own"   \
-    " WHERE a.attrelid" EQ "rel.oid AND a.attnum" EQ "CAST(-1 AS " PG "int2) AND a.xmin" EQ "own.xid)"
+    "COALESCE((SELECT CASE WHEN x.d" EQ "0 THEN true WHEN x.d" GT "2147483647 THEN false"                    \
+    " WHEN (x.top" ADD "x.d)" LT "x.xmax THEN " PG "pg_xact_status(CAST(CAST(x.top" ADD "x.d AS " PG "text)" \
+    " AS " PG "xid8))" EQ "'in progress' ELSE (x.top" ADD "x.d" SUB "x.xmax)" LT "1000000 END"               \
+    " FROM (SELECT own.top, own.xmax, " PG "mod(CAST(CAST(a.xmin AS " PG "text) AS " PG "int8)" ADD          \
+    "4294967296" SUB PG "mod(own.top, 4294967296), 4294967296) AS d FROM own, " PG "pg_attribute AS a"       \
+    " WHERE own.top IS NOT NULL AND a.attrelid" EQ "rel.oid AND a.attnum" EQ "CAST(-1 AS " PG "int2)"        \
+    " AND EXISTS (SELECT FROM lock AS l WHERE l.relation" EQ "rel.oid AND l.pid" EQ PG "pg_backend_pid()"    \
+    " AND l.granted AND l.mode" EQ "'AccessExclusiveLock')) AS x), false)"
 
 #define RELATION_ROWS                                                                                        \
     "(SELECT " AGGREGATE(PG "json_build_object('oid', rel.oid, 'schema', rel.relnamespace, 'name',"          \

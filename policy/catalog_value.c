@@ -52,7 +52,7 @@ struct value value_either(struct value a, struct value b)
         result.type = 0;
     if (a.fold != b.fold)
         result.fold = fold_constant(a.fold) && fold_constant(b.fold) ? FOLD_CONSTANT : FOLD_UNKNOWN;
-    result.row = a.row && b.row;
+    result.row = a.row == b.row ? a.row : NULL;
     return result;
 }
 
@@ -222,7 +222,7 @@ static struct value null_test_value(const struct scope *scope, const struct expr
         result.fold = FOLD_SOME;
     else
         result.fold = (result.fold == FOLD_NULL) == positive ? FOLD_TRUE : FOLD_FALSE;
-    if (result.row || result.type == 0)
+    if (result.row != NULL || result.type == 0)
         return value_worse(value_unknown(expr), result);
     return result;
 }
@@ -424,7 +424,7 @@ static struct value construct_value(const struct scope *scope, const struct expr
     if (strcmp(name, "ROW") == 0) {
         struct value result = all_of(values, n, TYPE_RECORD);
         result.fold = FOLD_NOT;
-        result.row = true;
+        result.row = expr;
         return result;
     }
     if (strcmp(name, "COLLATE") == 0 && n == 1) {
