@@ -20,7 +20,7 @@ static const char configuration[] =
 /* How the session stands; the rest is filled from here. */
 struct stand {
     const char *encoding; /* NULL: UTF8 */
-    bool in_transaction, first_of_pipeline, may_not, uncertain;
+    bool in_transaction, in_pipeline, may_not, uncertain;
     int version; /* 0: 150004 */
 };
 
@@ -47,7 +47,7 @@ static struct judge_job *job_of(const char *sql, const struct stand *stand)
                                        .statements = statements,
                                        .n_statements = count,
                                        .in_transaction = stand->in_transaction,
-                                       .first_of_pipeline = stand->first_of_pipeline,
+                                       .in_pipeline = stand->in_pipeline,
                                        .uncertain = stand->uncertain,
                                        .scs = true};
     const struct judge_session session = {.client = "local",
@@ -101,19 +101,16 @@ static const struct {
     {"a text that can't be read", "ALTER TABLE orders FROBNICATE", {0}, false},
     {"one of two can be read", "ALTER TABLE orders FROBNICATE; " RISKY, {0}, false},
     {"the other way round", RISKY "; ALTER TABLE orders FROBNICATE", {0}, true},
-    {"first of a pipeline", RISKY, {.first_of_pipeline = true}, true},
+    {"in a pipeline", RISKY, {.in_pipeline = true}, true},
     {"concurrently", "CREATE INDEX CONCURRENTLY ON orders (a)", {0}, true},
-    {"concurrently, first of a pipeline",
-     "CREATE INDEX CONCURRENTLY ON orders (a)",
-     {.first_of_pipeline = true},
-     false},
-    {"detach concurrently, first of a pipeline",
+    {"concurrently, in a pipeline", "CREATE INDEX CONCURRENTLY ON orders (a)", {.in_pipeline = true}, false},
+    {"detach concurrently, in a pipeline",
      "ALTER TABLE orders DETACH PARTITION p CONCURRENTLY",
-     {.first_of_pipeline = true},
+     {.in_pipeline = true},
      false},
-    {"a DO that may commit, first of a pipeline",
+    {"a DO that may commit, in a pipeline",
      "DO $$ BEGIN ALTER TABLE orders ADD a int; COMMIT; END $$",
-     {.first_of_pipeline = true},
+     {.in_pipeline = true},
      false},
     {"behind a setting of no matter", "SET lock_timeout = '1s'; " RISKY, {0}, true},
     {"behind search_path", "SET search_path = x; " RISKY, {0}, false},
@@ -197,7 +194,7 @@ static void test_in_the_clients_encoding(void **state)
 static void test_thousands_of_statements(void **state)
 {
     enum { N = 1500 };
-    char *sql = malloc(N * 40);
+    char *sql = malloc((size_t)N * 40);
     size_t n = 0;
     for (int i = 0; i < N; i++)
         n += (size_t)sprintf(sql + n, "ALTER TABLE t%d ADD x int;", i);
