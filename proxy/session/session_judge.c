@@ -203,9 +203,10 @@ static void forget_heard(struct session *session)
     free(heard);
 }
 
-/* Without memory it is asked again. */
+/* In the place of what the Parse before it heard. Without memory it is asked again. */
 static void keep_heard(struct session *session, const struct judging *judging)
 {
+    forget_heard(session);
     struct heard *heard = calloc(1, sizeof *heard);
     session->heard = heard;
     if (!heard)
