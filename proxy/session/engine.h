@@ -106,9 +106,10 @@ struct engine_judge {
     const char *encoding; /* client_encoding for this text */
     /* Between two judged messages of the same moment the client has sent nothing that runs anything. */
     uint32_t moment;
-    /* A question now would be the first thing that is executed in the client's pipeline. The server then no
-     * longer takes statements that can't be in a transaction block. */
-    bool first_of_pipeline;
+    /* A question now would be executed inside the client's pipeline. The server may then no longer take
+     * statements that can't be in a transaction block: it does for the first one that is executed, and for
+     * the one behind a COMMIT, a VACUUM and the like. */
+    bool in_pipeline;
 };
 
 /* End of a statement that a judgement put on the list (judgement.records). */

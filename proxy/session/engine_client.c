@@ -49,7 +49,6 @@ struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
     if (kind != LEDGER_SYNC && kind != LEDGER_FLUSH)
         engine->copy_in = false; /* it will only be read once copy mode has ended */
     engine->unsynced = !giver;
-    engine->executed = !giver && (engine->executed || kind == LEDGER_EXECUTE);
     engine->moment += giver || kind == LEDGER_EXECUTE;
     if (giver && engine->prepared)
         prepared_synced(engine->prepared);

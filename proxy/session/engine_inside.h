@@ -117,7 +117,6 @@ struct engine {
     bool dropping : 1;        /* …and it is we who do that: the server knows of no error to skip after */
     bool question_left : 1;   /* a question failed: its statement may still be there */
     bool question_faulty : 1; /* …by its own fault: not asked again where that does harm */
-    bool executed : 1;        /* the client has sent an Execute since the last Sync or Query */
     bool unsynced : 1;        /* the client has sent extended messages since the last Sync or Query */
     bool copy_in : 1;         /* copy mode: the server reads the client's data, whose end was not sent yet */
     bool client_drops : 1;    /* the rest of the client's message in passage goes nowhere */

@@ -25,7 +25,7 @@ struct held *held_new(struct engine *engine, enum judge_occasion occasion)
     held->judge.scs = engine->scs;
     held->judge.encoding = engine->client_encoding;
     held->judge.moment = engine->moment;
-    held->judge.first_of_pipeline = engine->unsynced && !engine->executed;
+    held->judge.in_pipeline = engine->unsynced;
     return held;
 }
 

@@ -90,7 +90,7 @@ struct judge_job *judge_job_new(const struct engine_judge *event, const struct j
     work->uncertain = event->uncertain;
     work->too_long = event->too_long;
     work->may_ask = session->may_ask;
-    work->first_of_pipeline = event->first_of_pipeline;
+    work->in_pipeline = event->in_pipeline;
     work->conf = conf_ref(conf);
     job->work = work;
     return job;

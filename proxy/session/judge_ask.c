@@ -99,7 +99,7 @@ static char *questions_of(struct judge_work *work)
         const struct facts *facts = place->reading.facts;
         if (!facts || facts->status != FACTS_OK || place->doubtful)
             continue;
-        if (work->first_of_pipeline && minds_blocks(facts)) {
+        if (work->in_pipeline && minds_blocks(facts)) {
             json_decref(all);
             return NULL;
         }

@@ -61,7 +61,7 @@ struct judge_work {
     struct engine_statement *statements;
     size_t n_statements;
     bool in_transaction, scs, uncertain, too_long;
-    bool may_ask, first_of_pipeline;
+    bool may_ask, in_pipeline;
 
     struct judge_place *places; /* of the first n_places statements */
     size_t n_places;

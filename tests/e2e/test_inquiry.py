@@ -252,6 +252,13 @@ TRACES = {
         ([parse("CREATE INDEX CONCURRENTLY i ON small (a)", "s"), SYNC, bind("", "s"), execute(), SYNC,
           bind("", "s"), execute(), SYNC], 3),
         "DROP INDEX CONCURRENTLY i", "BEGIN", "CREATE INDEX CONCURRENTLY i ON small (a)", "ROLLBACK"],
+    "not in a transaction block, behind a COMMIT in the same pipeline": [
+        X, ([*extended("BEGIN")[:-1], *extended("ALTER TABLE x ADD COLUMN b int")[:-1], *extended("COMMIT")[:-1],
+          *extended("CREATE INDEX CONCURRENTLY i ON small (a)")[:-1], *extended("REINDEX TABLE CONCURRENTLY small")], 1),
+        (extended("DISCARD ALL")[:-1] + extended("VACUUM FULL small"), 1), "DROP INDEX CONCURRENTLY i"],
+    "prepared one behind the other": [
+        X, ([parse("ALTER TABLE x ADD COLUMN b int", "s"), parse("ALTER TABLE x ADD COLUMN c int", "t"),
+             parse("ALTER TABLE x ADD COLUMN d int", "u"), bind("", "t"), execute(), bind("", "s"), execute(), SYNC], 1)],
     "flush and no sync": [X, ([parse("ALTER TABLE x ADD COLUMN b int"), FLUSH, bind(), FLUSH, describe(), FLUSH,
                                execute(), FLUSH, parse("SELECT * FROM x"), bind(), describe(), execute(), SYNC], 1)],
     "simple in an open pipeline": [X, ([parse("SELECT 1"), bind(), execute(), query("ALTER TABLE x ADD COLUMN b int"),
