@@ -45,7 +45,9 @@ def pytest_generate_tests(metafunc):
 def server(shared_folder, request):
     """One server for all tests that don't change it as a whole; make a database of your own."""
     version = getattr(request, "param", None) or default_version()
-    shared = Server(shared_folder / ("server%d" % version), version)
+    place = pathlib.Path(tempfile.mkdtemp(dir=shared_folder))
+    place.chmod(0o755)
+    shared = Server(place / "server", version)
     yield shared
     shared.stop("immediate")
 

@@ -11,6 +11,7 @@ import pytest
 from harness import PGSLUICE, run, wait_until
 from wire import SYNC, Connection, bind, error_of, execute, parse, query
 
+NOTHING_IS_SMALL = "small_table: {rows: 0, size: 0}"
 RISKY = "ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"
 
 
@@ -29,7 +30,7 @@ def settled(proxy, n):
 @pytest.fixture
 def setting(server, proxy_factory, database):
     server.sql("CREATE TABLE t (a int)", database)
-    proxy = proxy_factory(server, "environment: test\n")
+    proxy = proxy_factory(server, "environment: test\npolicy: {%s}\n" % NOTHING_IS_SMALL)
     return proxy, Connection(proxy.port, database=database, application_name="the tests")
 
 
@@ -170,7 +171,7 @@ def test_kill_leaves_a_chain_that_goes_on(server, proxy_factory, database):
 
 def test_observe_records_what_it_would_have_done(server, proxy_factory, database):
     server.sql("CREATE TABLE t (a int)", database)
-    proxy = proxy_factory(server, "policy: {profile: observe}\n")
+    proxy = proxy_factory(server, "policy: {profile: observe, %s}\n" % NOTHING_IS_SMALL)
     with Connection(proxy.port, database=database) as connection:
         got = connection.query(RISKY)
         assert [k for k, _ in got] == ["C", "Z"]  # no notice either
@@ -180,7 +181,7 @@ def test_observe_records_what_it_would_have_done(server, proxy_factory, database
 
 def test_waivers(server, proxy_factory, database):
     server.sql("CREATE TABLE t (a int)", database)
-    proxy = proxy_factory(server, "policy: {waivers: {roles: [postgres], require_reason: true}}\n")
+    proxy = proxy_factory(server, "policy: {%s, waivers: {roles: [postgres], require_reason: true}}\n" % NOTHING_IS_SMALL)
     with Connection(proxy.port, database=database) as connection:
         assert error_of(connection.query("/* pgsluice: allow volatile-default */ " + RISKY))["C"] == "SL001"
         assert error_of(connection.query("SELECT '/* pgsluice: allow volatile-default, x */'; " + RISKY))["C"] == "SL001"

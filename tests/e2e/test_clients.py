@@ -14,13 +14,14 @@ from harness import psql, run
 
 HERE = pathlib.Path(__file__).parent
 CLIENTS = HERE / "clients"
+NOTHING_IS_SMALL = "policy: {small_table: {rows: 0, size: 0}}\n"
 RISKY = "ALTER TABLE items ADD COLUMN token uuid DEFAULT gen_random_uuid()"
 
 
 @pytest.fixture
 def ways(server, proxy_factory, database):
     """The two ways to the same database: a list of ports."""
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     server.sql("CREATE TABLE items (id int PRIMARY KEY, name text); INSERT INTO items SELECT n, 'item ' || n FROM "
                "generate_series(1, 500) n", database)
     return [server.port, proxy.port]
@@ -206,7 +207,7 @@ def test_dbmate_is_told_of_the_refusal(server, proxy_factory, database, folder):
     migrations(folder, {"migrations/20260101000000_risky.sql":
                         "-- migrate:up\nCREATE TABLE other (a int);\n%s;\n-- migrate:down\n" % RISKY})
     server.sql("CREATE TABLE items (id int)", database)
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     done = dbmate(proxy.port, database, folder, "up")
     assert done.returncode != 0 and "volatile-default" in done.stderr + done.stdout
     assert server.sql("SELECT to_regclass('other') IS NULL", database) == "t"  # all of it was rolled back

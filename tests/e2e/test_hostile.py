@@ -22,7 +22,7 @@ def columns(server, database):
 @pytest.fixture
 def setting(server, proxy_factory, database):
     server.sql("CREATE TABLE t (a int)", database)
-    return proxy_factory(server)
+    return proxy_factory(server, "policy: {small_table: {rows: 0, size: 0}}\n")
 
 
 @pytest.mark.parametrize("kind", ["query", "parse"])

@@ -13,11 +13,12 @@ RISKY = "ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"
 BROKEN = "pgsluice_refused_volatile_default"
 
 ALL_SERVERS = True
+NOTHING_IS_SMALL = "policy: {small_table: {rows: 0, size: 0}}\n"
 
 
 @pytest.fixture
 def pair(server, proxy_factory, database):
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     server.sql("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 50) n;"
                "CREATE TABLE w (a int)", database)
     return (lambda: Connection(server.port, database=database)), (lambda: Connection(proxy.port, database=database))
@@ -107,7 +108,7 @@ def test_the_fields_of_a_refusal(pair):
 
 
 def test_psql_draws_its_caret(server, proxy_factory, database):
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     server.sql("CREATE TABLE t (a int)", database)
     done = psql(proxy.port, RISKY + ";\n", database)
     lines = done.stderr.splitlines()
@@ -119,7 +120,7 @@ def test_psql_draws_its_caret(server, proxy_factory, database):
 
 @pytest.mark.parametrize("encoding", ["UTF8", "LATIN1", "SJIS"])
 def test_refusal_in_the_clients_encoding(server, proxy_factory, database, encoding):
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     name = "naïve" if encoding != "SJIS" else "表示能"
     server.sql('CREATE TABLE "%s" (a int)' % name, database)
     codec = {"UTF8": "utf-8", "LATIN1": "latin-1", "SJIS": "cp932"}[encoding]
@@ -136,7 +137,7 @@ def test_refusal_in_the_clients_encoding(server, proxy_factory, database, encodi
 
 def test_escaped_strings_when_standard_conforming_strings_is_off(server, proxy_factory, database):
     """What the server reads as a string is no statement, and what it reads as a statement is no string."""
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     server.sql("CREATE TABLE t (a int)", database)
     hidden = r"SELECT 'a\'; " + RISKY + r"; --'"
     with Connection(proxy.port, database=database) as connection:
@@ -155,7 +156,7 @@ def test_escaped_strings_when_standard_conforming_strings_is_off(server, proxy_f
 
 def test_sjis_backslash_is_half_a_character(server, proxy_factory, database):
     """In SJIS the byte 0x5C may be the second half of a character: E'表' ends at its quote."""
-    proxy = proxy_factory(server)
+    proxy = proxy_factory(server, NOTHING_IS_SMALL)
     server.sql("CREATE TABLE t (a int)", database)
     with Connection(proxy.port, database=database, client_encoding="SJIS") as connection:
         sql = b"SELECT E'\x95\x5c'; " + RISKY.encode() + b" --'"
