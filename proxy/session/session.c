@@ -372,6 +372,9 @@ static void check_idle_time(struct session *session, double now)
 static void tick(struct session *session, double now)
 {
     session_take_counts(session);
+    if (session->moved)
+        session->active = now;
+    session->moved = false;
     if (session->phase == SESSION_CLOSING && session->deadline && now >= session->deadline)
         session_end(session);
     else if (session->phase < SESSION_CLOSING && session->phase != SESSION_CANCELING && !session->logged_in)

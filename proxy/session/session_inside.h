@@ -77,10 +77,11 @@ struct session {
     uint64_t number;
     uint64_t held;          /* of limits.held_total */
     uint64_t after_death;   /* bytes that the server sent to a client that is gone */
-    double started, active; /* by loop_now */
+    double started, active; /* by loop_now; active to the second, from `moved` */
     double deadline;        /* CLOSING: when to give up; 0: none */
     char *peer, *user, *database, *start_waiver;
     unsigned host;  /* of conf.upstream.hosts */
+    bool moved;     /* bytes have come since the last tick: asking the clock each time would cost more */
     bool counted;   /* in shared->sessions and shared->users */
     bool logged_in; /* the first ReadyForQuery has passed */
     bool held_now;  /* may_hold was asked during this feed */

@@ -339,7 +339,7 @@ static bool read_once(struct session *session, enum engine_side side)
 
 void relay_readable(struct session *session, enum engine_side side)
 {
-    session->active = loop_now(session->room->loop);
+    session->moved = true;
     for (int round = 0; round < ROUNDS; round++) {
         if (!wants(session, side) || !read_once(session, side) || session->phase != SESSION_RELAY)
             return;
@@ -375,8 +375,21 @@ static void arm(struct session *session, enum engine_side side)
         stream_reading(&leg->stream, want);
 }
 
+/* Nearly always: nothing is kept, unsent, ended or waited for, and both legs are read already. */
+static bool is_settled(const struct session *session)
+{
+    const struct leg *client = &session->client;
+    const struct leg *server = &session->server;
+    return client->stream.reading && server->stream.reading && !client->kept && !server->kept &&
+           !client->stream.out && !server->stream.out && !client->ended && !server->ended &&
+           !session->room->draining && engine_need(session->engine, ENGINE_CLIENT) > 0 &&
+           engine_need(session->engine, ENGINE_SERVER) > 0;
+}
+
 void relay_settle(struct session *session)
 {
+    if (is_settled(session))
+        return;
     while (feed_kept(session, ENGINE_SERVER) || feed_kept(session, ENGINE_CLIENT)) {
         /* each may set the other going */
     }

@@ -313,6 +313,10 @@ static void one_run(void **state)
     assert_int_equal(feed(ENGINE_SERVER, replies, sizeof replies - 1), sizeof replies - 1);
     assert_int_equal(table.runs, 2);
     assert_true(engine_quiet(table.engine));
+    struct engine_counts counts = {0};
+    engine_counts_take(table.engine, &counts);
+    assert_int_equal(counts.client_messages, 1);
+    assert_int_equal(counts.server_messages, 6); /* and the one that ended the login */
 }
 
 static void report(const char *name, const char *value)
