@@ -148,7 +148,7 @@ static void check_key(struct part *part, const struct look *look, const struct c
         uint32_t type = 0;
         const struct catalog_column *column =
             named ? catalog_column(other, key->referenced_columns[i]) : NULL;
-        for (size_t k = 0; !named && k < other->n_columns; k++) {
+        for (size_t k = 0; !named && primary != NULL && k < other->n_columns; k++) {
             if (other->columns[k].number == primary->columns[i])
                 column = &other->columns[k];
         }
