@@ -91,6 +91,7 @@ struct catalog_relation {
     bool temporary; /* this session's */
     bool row_security, force_row_security;
     bool is_partition, created_here; /* created_here: by this very transaction */
+    uint64_t born;                   /* number of the transaction that made it; 0: unknown, or long ago */
     uint32_t row_type, typed_of;
     struct catalog_column *columns; /* in order, dropped ones left out */
     size_t n_columns;
@@ -188,6 +189,7 @@ struct catalog {
     int server_version; /* 150018 */
     const char *database, *user, *session_user;
     bool superuser, in_recovery, read_only;
+    uint64_t now; /* number of this transaction, or the next to come; 0: unknown */
     const char **path; /* current_schemas(true) */
     size_t n_path;
     struct catalog_schema *schemas; /* those that names were looked for in */

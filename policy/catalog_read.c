@@ -69,6 +69,7 @@ static void read_session(struct answer_reader *r, json_t *root)
     catalog->superuser = json_is_boolean(superuser) && json_is_true(superuser);
     catalog->in_recovery = answer_true(r, answer_member(r, root, "recovery"));
     catalog->read_only = answer_true(r, answer_member(r, root, "read_only"));
+    catalog->now = answer_count(r, json_object_get(root, "now"));
     catalog->path = answer_texts(r, answer_member(r, root, "path"), &catalog->n_path);
     read_schemas(r, answer_member(r, root, "schemas"));
     read_event_triggers(r, answer_member(r, root, "event_triggers"));

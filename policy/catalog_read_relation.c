@@ -141,6 +141,7 @@ static void read_plain(struct answer_reader *r, json_t *in, struct catalog_relat
     relation->force_row_security = answer_true(r, answer_member(r, in, "force_rls"));
     relation->is_partition = answer_true(r, answer_member(r, in, "partition"));
     relation->created_here = answer_true(r, answer_member(r, in, "created_here"));
+    relation->born = answer_count(r, json_object_get(in, "born"));
     relation->row_type = answer_oid(r, answer_member(r, in, "row_type"));
     relation->typed_of = answer_oid(r, answer_member(r, in, "typed_of"));
 }

@@ -187,6 +187,7 @@
     "current_database(), 'user', current_user, 'session_user', session_user,"                                \
     " 'superuser', (SELECT r.rolsuper FROM " PG "pg_roles AS r WHERE r.rolname" EQ "current_user),"          \
     " 'recovery', " PG "pg_is_in_recovery(), 'read_only', " SETTING("transaction_read_only") EQ "'on',"      \
+    " 'now', (SELECT COALESCE(own.top, own.xmax) FROM own),"                                                  \
     " 'path', " PG "current_schemas(true), 'schemas', (SELECT " AGGREGATE(PG                                 \
     "json_build_array(space2.oid, space2.nspname, space2.oid" EQ PG "pg_my_temp_schema())") " FROM space2)," \
     " 'event_triggers', (SELECT " AGGREGATE(PG "json_build_array(e.evtname, e.evtevent, e.evttags)")         \
@@ -301,12 +302,22 @@
     " AND EXISTS (SELECT FROM lock AS l WHERE l.relation" EQ "rel.oid AND l.pid" EQ PG "pg_backend_pid()"    \
     " AND l.granted AND l.mode" EQ "'AccessExclusiveLock')) AS x), false)"
 
+/* The number of the transaction that made it, of 64 bits; null where it is frozen by its number. The same row;
+ * within two thousand million transactions of now, as all rows that are not frozen are. */
+#define BORN                                                                                                 \
+    "(SELECT CASE WHEN x.d" LT "2147483648 THEN x.base" ADD "x.d ELSE x.base" ADD "x.d" SUB "4294967296 END" \
+    " FROM (SELECT COALESCE(own.top, own.xmax) AS base, " PG "mod(CAST(CAST(a.xmin AS " PG "text) AS " PG    \
+    "int8)" ADD "4294967296" SUB PG "mod(COALESCE(own.top, own.xmax), 4294967296), 4294967296) AS d FROM"    \
+    " own, " PG "pg_attribute AS a WHERE a.attrelid" EQ "rel.oid AND a.attnum" EQ "CAST(-1 AS " PG "int2)"   \
+    " AND CAST(CAST(a.xmin AS " PG "text) AS " PG "int8)" GT "2) AS x)"
+
 #define RELATION_ROWS                                                                                        \
     "(SELECT " AGGREGATE(PG "json_build_object('oid', rel.oid, 'schema', rel.relnamespace, 'name',"          \
     " rel.relname, 'kind', rel.relkind, 'persistence', rel.relpersistence, 'rows', " ROWS("rel")             \
     ", 'pages', rel.relpages, 'owner', " PG "pg_get_userbyid(rel.relowner), 'may_own', " PG                  \
     "pg_has_role(rel.relowner, 'USAGE'), 'rls', rel.relrowsecurity, 'force_rls', rel.relforcerowsecurity,"   \
-    " 'partition', rel.relispartition, 'created_here', " CREATED_HERE ", 'row_type', rel.reltype,"           \
+    " 'partition', rel.relispartition, 'created_here', " CREATED_HERE ", 'born', " BORN                       \
+    ", 'row_type', rel.reltype,"                                                                             \
     " 'typed_of', rel.reloftype, 'columns', " COLUMN_ROWS ", 'constraints', " CONSTRAINT_ROWS                \
     ", 'indexes', " INDEX_ROWS ", 'children', " CHILD_ROW ", 'parents', " PARENT_ROWS                        \
     ", 'row_type_users', " ROW_TYPE_ROWS ", 'views', " VIEW_ROWS ", 'triggers', " TRIGGER_ROW                \

@@ -87,6 +87,17 @@ double answer_number(struct answer_reader *r, json_t *value)
     return json_number_value(value);
 }
 
+uint64_t answer_count(struct answer_reader *r, json_t *value)
+{
+    if (value == NULL || json_is_null(value))
+        return 0;
+    if (!json_is_integer(value) || json_integer_value(value) < 0) {
+        r->bad = true;
+        return 0;
+    }
+    return (uint64_t)json_integer_value(value);
+}
+
 int answer_int(struct answer_reader *r, json_t *value)
 {
     json_int_t number = json_integer_value(value);

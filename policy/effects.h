@@ -45,8 +45,8 @@ bool table_small(const struct look *);
 double table_rows(const struct catalog_relation *, int server_version); /* with children; -1: unknown */
 uint64_t table_size(const struct catalog_relation *);
 
-/* Nothing that this statement does to its table can hurt anybody: made by the same transaction, or temporary.
- */
+/* Nothing that this statement does to its table can hurt anybody: made by the same transaction, or since
+ * the session began to ask, or temporary. */
 bool table_private(const struct look *);
 
 /* Can it, or a child, have rows of its own? Not views, foreign tables and composite types: they are never

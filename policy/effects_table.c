@@ -219,6 +219,10 @@ bool table_small(const struct look *look)
 bool table_private(const struct look *look)
 {
     const struct catalog_relation *relation = look->table.relation;
+    const struct policy_context *context = look->context;
+    if (relation != NULL && context->since && relation->born >= context->since &&
+        relation->born <= context->names->now)
+        return true;
     return look->table.fresh || (relation != NULL && relation->persistence == 't');
 }
 

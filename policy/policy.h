@@ -68,6 +68,9 @@ struct policy_context {
     /* What the server said of the names in the statement (and in statements in front of it in one message);
      * NULL: nothing is known (offline). */
     const struct catalog *names;
+    /* `now` of the first catalog answer that this session got; 0: none before this one. A table that was made
+     * since is new: whoever restores a dump or loads a table builds its keys on what nobody uses yet. */
+    uint64_t since;
     /* Statements of the same message, or file, that run before this one and that `names` doesn't know of yet:
      * what they make is known to be new, what they change is no longer taken for as it was. */
     const struct facts *const *before;

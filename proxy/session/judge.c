@@ -231,6 +231,7 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
         return; /* comes back with the answer */
     }
     judge_hear(work);
+    job->since = work->session.since;
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
     for (size_t i = 0; i < work->n_statements; i++)

@@ -27,6 +27,7 @@ struct judge_session {
     const char *client_encoding;
     const char *start_waiver; /* or NULL */
     int server_version;
+    uint64_t since; /* `now` of the first answer this session got; 0: it asked nothing yet */
     bool may_ask; /* the session can be asked questions */
 };
 
@@ -39,6 +40,7 @@ struct judge_job {
      * question), and whether judge_answer was called. */
     const char *question_sql, *question;
     bool asked;
+    uint64_t since; /* judge_session's, or this answer's where that was 0: for the jobs to come */
     /* for metrics */
     uint64_t judge_nanoseconds;
     enum action worst;

@@ -92,6 +92,7 @@ static bool lists_of_names(json_t *all)
 static char *questions_of(struct judge_work *work)
 {
     char *text = NULL;
+    bool ask = false;
     json_t *all = json_object();
     bool fine = all != NULL;
     for (size_t i = 0; i < work->n_places && fine; i++) {
@@ -103,12 +104,15 @@ static char *questions_of(struct judge_work *work)
             json_decref(all);
             return NULL;
         }
+        /* The first thing a session makes is worth a question about nothing: what is made since is new. */
+        if (facts->kind == STATEMENT_CREATE_TABLE && work->session.since == 0)
+            ask = true;
         char *one = catalog_questions(work, facts);
         fine = !one || merge(all, one);
         talloc_free(one);
     }
     char *dumped =
-        fine && json_object_size(all) && lists_of_names(all) ? json_dumps(all, JSON_COMPACT) : NULL;
+        fine && (ask || json_object_size(all)) && lists_of_names(all) ? json_dumps(all, JSON_COMPACT) : NULL;
     if (dumped)
         text = talloc_strdup(work, dumped);
     free(dumped);
@@ -153,6 +157,8 @@ void judge_hear(struct judge_work *work)
 {
     if (work->answer)
         work->names = catalog_read(work, work->answer, work->answer_length);
+    if (work->names && work->session.since == 0)
+        work->session.since = work->names->now;
     talloc_free(work->answer);
     work->answer = NULL;
 }

@@ -125,6 +125,7 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                                            .in_transaction = work->in_transaction,
                                            .start_waiver = work->session.start_waiver,
                                            .names = place.doubtful ? NULL : work->names,
+                                           .since = work->session.since,
                                            .before = work->before ? work->before + place.since : NULL,
                                            .n_before = place.n_before - place.since};
     if (!judged->facts)

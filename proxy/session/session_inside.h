@@ -80,6 +80,7 @@ struct session {
     double started, active; /* by loop_now; active to the second, from `moved` */
     double deadline;        /* CLOSING: when to give up; 0: none */
     char *peer, *user, *database, *start_waiver;
+    uint64_t since; /* as judge_session.since */
     unsigned host;  /* of conf.upstream.hosts */
     bool moved;     /* bytes have come since the last tick: asking the clock each time would cost more */
     bool counted;   /* in shared->sessions and shared->users */

@@ -308,6 +308,7 @@ static void come_home(struct loop_task *task)
     }
     if (session) {
         session->judging = NULL;
+        session->since = job->since;
         answer(session, &job->judgement);
     } else {
         finish_unsent(judging);
@@ -355,6 +356,7 @@ void session_judge(struct session *session, const struct engine_judge *event)
         .client_encoding = engine_client_encoding(session->engine),
         .start_waiver = session->start_waiver,
         .server_version = engine_server_version(session->engine),
+        .since = session->since,
         .may_ask = true,
     };
     struct judging *judging = calloc(1, sizeof *judging);
