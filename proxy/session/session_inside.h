@@ -74,6 +74,7 @@ struct session {
     struct judging *judging; /* while the client waits for a judge */
     struct heard *heard;     /* an answer of the catalog that the next judgement may still use */
     struct audited *audited;
+    double audited_since; /* when the last of them ended */
     uint64_t number;
     uint64_t held;          /* of limits.held_total */
     uint64_t after_death;   /* bytes that the server sent to a client that is gone */

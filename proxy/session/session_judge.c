@@ -72,25 +72,21 @@ static void audit_add(struct session *session, const struct judgement *judgement
 }
 
 /* Takes a record off the list; how long it took. The server does one thing after the other, so those behind
- * it begin now. -1: not on the list. */
+ * it begin now, and a message of many ends in their order: the list is not walked. -1: not on the list. */
 static double audit_take(struct session *session, uint64_t record)
 {
-    double now = clock_now();
-    double milliseconds = -1;
     struct audited **at = &session->audited;
-    while (*at) {
-        struct audited *entry = *at;
-        if (entry->record == record) {
-            milliseconds = (now - entry->since) * 1000;
-            *at = entry->next;
-            free(entry);
-            continue;
-        }
-        if (milliseconds >= 0)
-            entry->since = now;
-        at = &entry->next;
-    }
-    return milliseconds;
+    while (*at && (*at)->record != record)
+        at = &(*at)->next;
+    struct audited *entry = *at;
+    if (!entry)
+        return -1;
+    double now = clock_now();
+    double since = entry->since > session->audited_since ? entry->since : session->audited_since;
+    session->audited_since = now;
+    *at = entry->next;
+    free(entry);
+    return (now - since) * 1000;
 }
 
 void session_audit_forget(struct session *session)
