@@ -59,6 +59,15 @@ void report_gitlab_begin(struct check *check)
     fputc('[', check->out);
 }
 
+/* As the repository has it. */
+static const char *path_of(const struct checked *checked)
+{
+    const char *path = checked->source->name;
+    while (strncmp(path, "./", 2) == 0)
+        path += 2;
+    return path;
+}
+
 /* The statement with its white space evened out: what indents it doesn't make it another one. */
 static char *evened(const void *talloc_parent, const char *sql, size_t length)
 {
@@ -78,7 +87,7 @@ static char *evened(const void *talloc_parent, const char *sql, size_t length)
 static void hash_of(const struct checked *checked, const struct finding *finding, unsigned n, char hex[33])
 {
     char *sql = evened(NULL, checked->source->raw + checked->start, checked->end - checked->start);
-    char *all = talloc_asprintf(NULL, "%s\n%s\n%s\n%s\n%u", checked->source->name, rule_name(finding->rule),
+    char *all = talloc_asprintf(NULL, "%s\n%s\n%s\n%s\n%u", path_of(checked), rule_name(finding->rule),
                                 finding->object == NULL ? "" : finding->object, sql == NULL ? "" : sql, n);
     XXH128_hash_t hash = XXH3_128bits(all == NULL ? "" : all, all == NULL ? 0 : strlen(all));
     snprintf(hex, 33, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
@@ -117,17 +126,15 @@ static const char *severity(const struct checked *checked, const struct finding 
 static void put_issue(struct check *check, const struct checked *checked, const struct finding *finding)
 {
     struct place place = report_place(checked, finding);
-    const char *path = checked->source->name;
     char hex[33];
     char *words = report_words(NULL, finding);
     fingerprint(check, checked, finding, hex);
-    while (strncmp(path, "./", 2) == 0)
-        path += 2;
-    json_t *issue = json_pack(
-        "{s:s, s:[s], s:o, s:s, s:{s:o}, s:s, s:s, s:{s:o, s:{s:i, s:i}}}", "type", "issue", "categories",
-        "Bug Risk", "description", report_string(finding->message), "check_name", rule_name(finding->rule),
-        "content", "body", report_string(words), "fingerprint", hex, "severity", severity(checked, finding),
-        "location", "path", report_string(path), "lines", "begin", (int)place.line, "end", (int)place.line);
+    json_t *issue =
+        json_pack("{s:s, s:[s], s:o, s:s, s:{s:o}, s:s, s:s, s:{s:o, s:{s:i, s:i}}}", "type", "issue",
+                  "categories", "Bug Risk", "description", report_string(finding->message), "check_name",
+                  rule_name(finding->rule), "content", "body", report_string(words), "fingerprint", hex,
+                  "severity", severity(checked, finding), "location", "path", report_string(path_of(checked)),
+                  "lines", "begin", (int)place.line, "end", (int)place.line);
     talloc_free(words);
     if (check->report != NULL && check->report->written++ > 0)
         fputc(',', check->out);
@@ -144,14 +151,15 @@ void report_gitlab(struct check *check, const struct checked *checked)
 
 void report_gitlab_end(struct check *check)
 {
-    struct report_seen *seen, *next;
     fputs("\n]\n", check->out);
     if (check->report == NULL)
         return;
-    HASH_ITER(hh, check->report->seen, seen, next)
-    {
-        HASH_DEL(check->report->seen, seen);
+    struct report_seen *seen = check->report->seen;
+    HASH_CLEAR(hh, check->report->seen);
+    while (seen != NULL) {
+        struct report_seen *next = seen->hh.next;
         free(seen);
+        seen = next;
     }
     free(check->report);
     check->report = NULL;

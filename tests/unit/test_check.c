@@ -3,74 +3,9 @@
  *
  * `expect` in a row is looked for in the output; `unexpected` must not be there.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-#include <jansson.h>
-#include <talloc.h>
-
 #include "proxy/check/cmd_check.h"
 #include "proxy/check/report.h"
-
-static const char *const waivers[] = {"dba"};
-static const struct conf conf = {.environment = "",
-                                 .limits = {.statement = 256 << 10},
-                                 .policy = {.profile = PROFILE_STANDARD,
-                                            .waiver_roles = (const char **)waivers,
-                                            .n_waiver_roles = 1,
-                                            .waiver_require_reason = true}};
-
-struct job {
-    const char *text;
-    size_t length;
-    const char *name;   /* NULL: m.sql */
-    const char *format; /* NULL: text */
-    bool down_counts;
-    const char *role;
-    char *out;
-    struct check_count count;
-};
-
-static void *run_job(void *argument)
-{
-    struct job *job = argument;
-    size_t size;
-    struct check check = {.context = {.conf = &conf,
-                                      .database = "",
-                                      .role = job->role == NULL ? "" : job->role,
-                                      .application = ""},
-                          .format = report_format_of(job->format == NULL ? "text" : job->format),
-                          .down_counts = job->down_counts,
-                          .out = open_memstream(&job->out, &size)};
-    const char *why;
-    struct source *source =
-        source_of(NULL, job->name == NULL ? "m.sql" : job->name, job->text, job->length, NULL, &why);
-    if (check.format->begin != NULL)
-        check.format->begin(&check);
-    check_source(&check, source);
-    if (check.format->end != NULL)
-        check.format->end(&check);
-    report_coverage(&check, check.out);
-    talloc_free(source);
-    fclose(check.out);
-    job->count = check.count;
-    return NULL;
-}
-
-static void run(struct job *job)
-{
-    pthread_t thread;
-    if (job->length == 0)
-        job->length = strlen(job->text);
-    assert_int_equal(parser_thread_create(&thread, run_job, job), 0);
-    pthread_join(thread, NULL);
-}
-
-#define RISKY "ALTER TABLE orders ADD COLUMN token uuid DEFAULT gen_random_uuid()"
+#include "tests/unit/test_check_help.h"
 
 /* ---- what psql takes away ---- */
 
@@ -97,6 +32,20 @@ static const struct {
     {"copy data without an end", "COPY t FROM stdin;\nx;y", "COPY t FROM stdin;\n   "},
     {"copy from a file", "COPY t FROM 'stdin';\nSELECT 1;", "COPY t FROM 'stdin';\nSELECT 1;"},
     {"unterminated", "SELECT 'x \\d", "SELECT 'x \\d"},
+    {"a variable as a name", "ALTER TABLE :t ADD x int DEFAULT :value;",
+     "ALTER TABLE  t ADD x int DEFAULT $00001;"},
+    {"quoted variables", "SELECT :'a', :\"b\" FROM t;", "SELECT  'a',  \"b\" FROM t;"},
+    {"no variables", "SELECT a[1:n], b::text, f(x := 1), ':c';", "SELECT a[1:n], b::text, f(x := 1), ':c';"},
+    {"a placeholder in a name", "ALTER TABLE ${app}_log.t ADD x int;", "ALTER TABLE __app__log.t ADD x int;"},
+    {"a placeholder for a value", "SELECT 1 WHERE a = ${v};", "SELECT 1 WHERE a = $001;"},
+    {"two commands in a line", "\\echo 'a \\\\' \\\\ SELECT 1;", "                SELECT 1;"},
+    {"shell takes the line", "\\! a \\\\ b;\nSELECT 1;", "          \nSELECT 1;"},
+    {"psql's copy has data", "\\copy t from stdin\n;'\n\\.\nSELECT 1;",
+     "                  \n  \n  \nSELECT 1;"},
+    {"psql's copy from elsewhere", "\\copy t from pstdin\nSELECT 1;", "                   \nSELECT 1;"},
+    {"a section ends a statement", "-- migrate:up\nSELECT 1\n-- migrate:down\nSELECT 2",
+     ";            \nSELECT 1\n;              \nSELECT 2"},
+    {"a section's words in a string", "SELECT '\n-- migrate:down\n';", "SELECT '\n-- migrate:down\n';"},
     {"a backslash at the end", "SELECT E'\\", "SELECT E'\\"},
     {"only a backslash", "\\", " "},
     {"empty", "", ""},
