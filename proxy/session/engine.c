@@ -246,7 +246,9 @@ static bool client_waits(const struct engine *engine)
     case WAIT_JUDGE:
         return engine->held && !engine->held->answered && (!engine->question || ask_waits(engine));
     case WAIT_QUIET:
-        return !engine_settled(engine) && !engine->copy_in;
+        return engine->ledger.count && !engine->unsynced && !engine->copy_in;
+    case WAIT_COPY:
+        return engine_copy_open(engine);
     case WAIT_LEDGER:
         return ledger_full(&engine->ledger);
     case WAIT_LOGIN:

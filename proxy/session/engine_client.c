@@ -48,11 +48,24 @@ struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
         engine->doubt = kind == LEDGER_SYNC ? DOUBT_CLEAN : DOUBT_DIRTY;
     if (kind != LEDGER_SYNC && kind != LEDGER_FLUSH)
         engine->copy_in = false; /* it will only be read once copy mode has ended */
+    engine->flushed = false;
     engine->unsynced = !giver;
     engine->moment += giver || kind == LEDGER_EXECUTE;
     if (giver && engine->prepared)
         prepared_synced(engine->prepared);
     return entry;
+}
+
+/* In the extended query the server says nothing of a COPY's end before a Sync or a Flush. */
+size_t client_await_copy(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    static const uint8_t flush[] = {CLIENT_FLUSH, 0, 0, 0, 4};
+    if (!engine->flushed) {
+        engine->flushed = true;
+        sink_put_now(sinks->server, flush, sizeof flush);
+        trace_note(engine, "a Flush of our own goes out");
+    }
+    return engine_hold(engine, ENGINE_CLIENT, WAIT_COPY, frame->total);
 }
 
 static size_t pass_with_entry(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
@@ -176,6 +189,8 @@ static size_t execute_message(struct engine *engine, const struct frame *frame, 
     struct prepared_text *text = prepared_find(engine->prepared, true, &name);
     bool failed = engine->status == 'E' && engine_certain(engine);
     if (text && text->judged && !failed) {
+        if (engine_copy_open(engine))
+            return client_await_copy(engine, frame, sinks);
         engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
         return judge_execute(engine, text, sinks);
     }

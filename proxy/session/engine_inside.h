@@ -41,6 +41,7 @@ enum client_wait {
     WAIT_BYTES,   /* for `need` bytes */
     WAIT_JUDGE,   /* for engine_judged */
     WAIT_QUIET,   /* for all replies, so that it is certain how a text reads */
+    WAIT_COPY,    /* for the outcome of a COPY that decides what the messages behind it are */
     WAIT_LEDGER,  /* for room in the ledger */
     WAIT_LOGIN,   /* for the first ReadyForQuery */
     WAIT_PREPARED /* for replies that say what a name means */
@@ -118,6 +119,7 @@ struct engine {
     bool question_left : 1;   /* a question failed: its statement may still be there */
     bool question_faulty : 1; /* …by its own fault: not asked again where that does harm */
     bool unsynced : 1;        /* the client has sent extended messages since the last Sync or Query */
+    bool flushed : 1;         /* a Flush of ours was sent, to learn the outcome of a COPY */
     bool copy_in : 1;         /* copy mode: the server reads the client's data, whose end was not sent yet */
     bool client_drops : 1;    /* the rest of the client's message in passage goes nowhere */
     bool server_drops : 1;    /* of the server's */
@@ -189,6 +191,13 @@ static inline bool engine_certain(const struct engine *engine)
     return engine_settled(engine) && engine->doubt == DOUBT_NONE;
 }
 
+/* A COPY is under way, or the client says so, whose failure would leave in doubt whether the server takes or
+ * skips what stands behind it. */
+static inline bool engine_copy_open(const struct engine *engine)
+{
+    return engine->ledger.synced_ends || (engine->copy_syncs && !engine->copy_in && engine->unsynced);
+}
+
 /* What is sent now may be skipped, or taken, and the replies can't be told apart. */
 static inline bool engine_lost_count(const struct engine *engine)
 {
@@ -212,6 +221,8 @@ void engine_entry_drop(struct engine *, struct ledger_entry *); /* the same; it 
 size_t engine_cut_in_doubt(struct engine *, const struct sinks *);
 
 /* ---- engine_client.c ---- */
+/* The message has to be judged: it waits for the outcome of a COPY. Returns 0. */
+size_t client_await_copy(struct engine *, const struct frame *, const struct sinks *);
 size_t client_message(struct engine *, const struct frame *, const struct sinks *);
 struct ledger_entry *client_entry(struct engine *, enum ledger_kind, enum ledger_disposition);
 

@@ -217,12 +217,23 @@ static size_t parameter_message(struct engine *engine, const struct frame *frame
     return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
 }
 
+/* Does the last of the messages that are to be answered bring a ReadyForQuery? */
+static bool ends_in_ready(struct engine *engine)
+{
+    uint32_t last = engine->ledger.count - 1;
+    while (last && ledger_at(&engine->ledger, last)->kind == LEDGER_COPY_END)
+        last--;
+    return ledger_gives_ready(ledger_at(&engine->ledger, last)->kind);
+}
+
 static void copy_begins(struct engine *engine, struct ledger_entry *head)
 {
     uint32_t removed;
     engine->copy_in = ledger_copy_begins(&engine->ledger, &removed) == LEDGER_NOTHING;
     engine->copy_syncs = removed;
     head->copying = true;
+    if (removed)
+        engine->unsynced = !ends_in_ready(engine);
 }
 
 /* The reply ends a statement, or the entry. */

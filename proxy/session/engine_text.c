@@ -274,12 +274,14 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     bool judged = now.judged;
     if (now.doubtful && !certain)
         scan_all(&text, &now, &judged, &same);
-    struct ledger_entry *tail = ledger_tail(&engine->ledger);
-    if (!same && tail && ledger_gives_ready(tail->kind) && !engine->copy_in)
+    if (!same && engine->ledger.count && !engine->unsynced && !engine->copy_in)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
-    if (judged && !(engine->status == 'E' && certain && !now.end_first))
-        return engine_lost_count(engine) ? engine_cut_in_doubt(engine, sinks)
-                                         : judge_text(engine, frame, &text, !same, sinks);
+    if (judged && !(engine->status == 'E' && certain && !now.end_first)) {
+        if (engine_lost_count(engine))
+            return engine_cut_in_doubt(engine, sinks);
+        return engine_copy_open(engine) ? client_await_copy(engine, frame, sinks)
+                                        : judge_text(engine, frame, &text, !same, sinks);
+    }
     engine->counts.statements += now.statements;
     if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
         return text_pass(engine, frame, sinks, NULL);

@@ -118,11 +118,14 @@ struct ledger_entry *ledger_push(struct ledger *ledger, enum ledger_kind kind,
 {
     if (ledger_full(ledger) || (ledger->count == ledger->size && !ledger_grow(ledger)))
         return NULL;
+    int before = ledger->count ? ledger_at(ledger, ledger->count - 1)->kind : LEDGER_KIND_COUNT;
     struct ledger_entry *entry = ledger_at(ledger, ledger->count++);
     *entry = (struct ledger_entry){.kind = (uint8_t)kind, .disposition = (uint8_t)disposition};
     ledger->special += disposition != LEDGER_FORWARD;
     ledger->givers += ledger_gives_ready((uint8_t)kind);
     ledger->givers_pushed += ledger_gives_ready((uint8_t)kind);
+    entry->copying = kind == LEDGER_COPY_END && before == LEDGER_SYNC;
+    ledger->synced_ends += entry->copying;
     return entry;
 }
 
@@ -130,6 +133,7 @@ static void ledger_forget(struct ledger *ledger, const struct ledger_entry *entr
 {
     ledger->special -= entry->disposition != LEDGER_FORWARD;
     ledger->givers -= ledger_gives_ready(entry->kind);
+    ledger->synced_ends -= entry->kind == LEDGER_COPY_END && entry->copying;
     ledger->count--;
 }
 

@@ -63,7 +63,7 @@ enum ledger_effect {
 struct ledger_entry {
     uint8_t kind, disposition;
     bool answered;       /* a statement or call has ended, well or not: ReadyForQuery may come */
-    bool copying;        /* copy mode was entered */
+    bool copying;        /* copy mode was entered; of a COPY_END: a SYNC stands in front of it */
     uint32_t statements; /* of a Query, so far */
     void *extra;         /* the engine's, or NULL */
 };
@@ -75,6 +75,7 @@ struct ledger {
     uint32_t special;           /* entries that are not LEDGER_FORWARD */
     uint32_t givers;            /* entries that end with ReadyForQuery */
     uint32_t givers_pushed;     /* ever; wraps around */
+    uint32_t synced_ends;       /* entries of COPY_END right behind a SYNC */
 };
 
 void ledger_init(struct ledger *);
