@@ -113,7 +113,7 @@ static struct value meant(const struct scope *scope, const struct candidate *c, 
     struct value result = applied(scope, &p, args, n, culprit);
     const struct catalog_function *body =
         function != NULL ? function : catalog_function_by_oid(scope->catalog, op->function);
-    if (c->defaults > 0)
+    if (function != NULL && c->defaults > 0)
         result = value_worse(result, left_to_defaults(c, culprit));
     if (function != NULL && function->kind != 'f')
         result = value_worse(value_unknown(culprit), result); /* an aggregate or window function: an error */

@@ -38,11 +38,11 @@ bool catalog_visible(const struct catalog *, const char *written, const char *sc
 
 const struct catalog_function *catalog_function_by_oid(const struct catalog *, uint32_t oid);
 const struct catalog_cast *catalog_cast(const struct catalog *, uint32_t source, uint32_t target);
-uint32_t catalog_array_of(const struct catalog *, uint32_t type);   /* 0: unknown */
-uint32_t catalog_element_of(const struct catalog *, uint32_t type); /* 0: no array */
-uint32_t catalog_base_of(const struct catalog *, uint32_t type);    /* below all domains; itself else */
-char catalog_category(const struct catalog *, uint32_t type);       /* typcategory; 'X' unknown */
-bool catalog_preferred(const struct catalog *, uint32_t type);
+uint32_t catalog_array_of(const struct catalog *, uint32_t oid);   /* 0: unknown */
+uint32_t catalog_element_of(const struct catalog *, uint32_t oid); /* 0: no array */
+uint32_t catalog_base_of(const struct catalog *, uint32_t oid);    /* below all domains; itself else */
+char catalog_category(const struct catalog *, uint32_t oid);       /* typcategory; 'X' unknown */
+bool catalog_preferred(const struct catalog *, uint32_t oid);
 
 /* ---- values: what is known of a (part of an) expression ----------------------------------------------- */
 
@@ -88,10 +88,16 @@ enum catalog_volatility catalog_worse(enum catalog_volatility, enum catalog_vola
 struct value value_worse(struct value, struct value);  /* volatility and culprit; the rest is the first's */
 struct value value_either(struct value, struct value); /* one of the two, nobody knows which */
 struct value value_unknown(const struct expr *culprit);
-struct value value_if_kept(struct value call, const struct expr *culprit);
+struct value value_if_kept(struct value, const struct expr *culprit);
 
 /* catalog_value.c: an expression by itself. */
 struct value catalog_value(const struct scope *, const struct expr *, int depth);
+
+/* catalog_construct.c: of an expression of such a kind, its parts being known. */
+struct value catalog_boolean(const struct scope *, const struct expr *, const struct value *values);
+struct value catalog_null_test(const struct scope *, const struct expr *, const struct value *values);
+struct value catalog_array(const struct scope *, const struct expr *, struct value *values);
+struct value catalog_construct(const struct scope *, const struct expr *, struct value *values);
 
 /* catalog_cast.c */
 enum coercion { COERCE_IMPLICIT, COERCE_ASSIGNMENT, COERCE_EXPLICIT };
