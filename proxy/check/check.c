@@ -129,6 +129,7 @@ static void count_judged(struct check_count *count, const struct checked *checke
     const struct verdict *verdict = checked->verdict;
     count->judged++;
     count->dynamic += checked->facts->dynamic;
+    count->failing += verdict != NULL && verdict->effects.fails == ANSWER_YES;
     count->unknown += verdict != NULL && any_unknown(&verdict->effects);
     count->variables += source_marked(checked->source, MARK_VARIABLE, checked->start, checked->end);
 }
@@ -220,7 +221,8 @@ static void follow(struct run *run, const struct checked *checked, enum gate_cla
         if (ended && connection != NULL)
             connection_transaction_ended(connection);
     } else if (connection != NULL && !checked->down) {
-        const char *error = connection_follow(connection, checked->sql, checked->sql_length);
+        const char *error =
+            connection_follow(connection, checked->sql, checked->sql_length, run->made.in_transaction);
         if (error != NULL)
             fprintf(stderr, "pgsluice check: %s: not taken over: %.*s: %s\n", checked->source->name,
                     (int)(checked->sql_length < 80 ? checked->sql_length : 80), checked->sql, error);

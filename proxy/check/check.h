@@ -49,6 +49,7 @@ struct checked {
 struct check_count {
     unsigned files, statements;
     unsigned judged;                              /* read and judged; of them: */
+    unsigned failing;                             /* … fail */
     unsigned dynamic;                             /* … run SQL that is made as they run */
     unsigned unknown;                             /* … have an effect that isn't known */
     unsigned variables;                           /* … hold variables whose values aren't known */

@@ -11,7 +11,9 @@
 
 struct connection {
     PGconn *server;
-    bool followed, local; /* settings of the file are in force; some of them for its transaction */
+    char **settings; /* of the file, for its session, in order */
+    size_t n_settings;
+    bool local; /* others are in force for its transaction */
 };
 
 static int close_it(struct connection *connection)
@@ -148,62 +150,81 @@ static bool sets_by_function(const char *sql, size_t length)
 }
 
 /* "SET LOCAL search_path …" without its LOCAL; NULL: it is no setting that matters. */
-static char *setting(struct connection *connection, const char *sql, size_t length)
+static char *setting(struct connection *connection, const char *sql, size_t length, bool *local)
 {
     const char *end = sql + length, *rest;
     char verb[40], word[40], next[40];
     if (sets_by_function(sql, length))
         return talloc_strdup(connection, "SET search_path = ''");
-    const char *at = next_word(sql, end, verb);
+    const char *at = next_word(sql, end, verb), *what = at;
     bool resets = strcmp(verb, "RESET") == 0 || strcmp(verb, "DISCARD") == 0;
     if (!resets && strcmp(verb, "SET") != 0)
         return NULL;
-    const char *what = at;
     rest = next_word(at, end, word);
     next_word(rest, end, next);
     if (resets && strcmp(word, "ALL") == 0)
         return talloc_strdup(connection, "RESET ALL");
-    bool scoped =
-        strcmp(word, "LOCAL") == 0 || (strcmp(word, "SESSION") == 0 && strcmp(next, "AUTHORIZATION") != 0);
-    bool local = strcmp(word, "LOCAL") == 0;
-    if (scoped) {
+    *local = strcmp(word, "LOCAL") == 0;
+    if (*local || (strcmp(word, "SESSION") == 0 && strcmp(next, "AUTHORIZATION") != 0)) {
         what = rest;
         rest = next_word(rest, end, word);
         next_word(rest, end, next);
     }
     if (!of_interest(word, next))
         return NULL;
-    connection->local = connection->local || local;
     return talloc_asprintf(connection, "%s %.*s", verb, (int)(end - what), what);
 }
 
-const char *connection_follow(struct connection *connection, const char *sql, size_t length)
+static void keep(struct connection *connection, char *wanted)
 {
-    char *wanted = setting(connection, sql, length);
-    if (wanted == NULL)
+    char **more =
+        talloc_realloc(connection, connection->settings, char *, (unsigned)connection->n_settings + 1);
+    if (more == NULL)
+        return;
+    connection->settings = more;
+    connection->settings[connection->n_settings++] = wanted;
+}
+
+const char *connection_follow(struct connection *connection, const char *sql, size_t length,
+                              bool in_transaction)
+{
+    bool local = false;
+    char *wanted = setting(connection, sql, length, &local);
+    if (wanted == NULL || (local && !in_transaction)) {
+        talloc_free(wanted);
         return NULL;
+    }
     const char *error = run(connection, wanted);
-    connection->followed = connection->followed || error == NULL;
-    talloc_free(wanted);
+    connection->local = connection->local || local;
+    if (error == NULL && !local)
+        keep(connection, wanted);
+    else
+        talloc_free(wanted);
     return error;
 }
 
-static void forget(struct connection *connection)
+static void begin_anew(struct connection *connection)
 {
     run(connection, "RESET SESSION AUTHORIZATION");
     run(connection, "RESET ROLE");
     run(connection, "RESET search_path");
-    connection->followed = connection->local = false;
+    connection->local = false;
 }
 
 void connection_transaction_ended(struct connection *connection)
 {
-    if (connection->local)
-        forget(connection);
+    if (!connection->local)
+        return;
+    begin_anew(connection);
+    for (size_t i = 0; i < connection->n_settings; i++)
+        run(connection, connection->settings[i]);
 }
 
 void connection_file_ended(struct connection *connection)
 {
-    if (connection->followed)
-        forget(connection);
+    if (connection->local || connection->n_settings > 0)
+        begin_anew(connection);
+    for (size_t i = 0; i < connection->n_settings; i++)
+        talloc_free(connection->settings[i]);
+    connection->n_settings = 0;
 }

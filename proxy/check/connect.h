@@ -26,9 +26,9 @@ const char *connection_user(const struct connection *);
 bool connection_ask(const void *talloc_parent, struct connection *, const struct facts *, const char *role,
                     const struct catalog **names, const char **error);
 
-/* A file's setting: where it is search_path or the role, it is taken over until it would end. NULL: taken
- * over, or of no interest; else the server's words. */
-const char *connection_follow(struct connection *, const char *sql, size_t length);
+/* A file's setting: where it is search_path or the role, it is taken over until it would end; SET LOCAL
+ * counts only in a transaction. NULL: taken over, or of no interest; else the server's words. */
+const char *connection_follow(struct connection *, const char *sql, size_t length, bool in_transaction);
 void connection_transaction_ended(struct connection *);
 /* A file has ended: its settings with it. */
 void connection_file_ended(struct connection *);

@@ -180,7 +180,8 @@ static void put_judged(const struct check_count *count, FILE *out)
     const struct {
         unsigned n;
         const char *words;
-    } parts[] = {{count->unknown, "with an effect that isn't known"},
+    } parts[] = {{count->failing, "failing"},
+                 {count->unknown, "with an effect that isn't known"},
                  {count->dynamic, "running SQL that is made as they run"},
                  {count->variables, "holding variables"}};
     const char *lead = " (";

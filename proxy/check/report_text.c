@@ -88,8 +88,27 @@ static void put_finding(const struct check *check, const struct checked *checked
     fputc('\n', check->out);
 }
 
+/* That a statement fails is worth a word where no rule has one. */
+static void put_failure(const struct check *check, const struct checked *checked)
+{
+    const struct effects *effects = &checked->verdict->effects;
+    const char *why = effects->fails_with == NULL ? "" : effects->fails_with;
+    unsigned line, column;
+    if (effects->fails != ANSWER_YES || checked->verdict->n_findings > 0)
+        return;
+    source_position(checked->source, checked->start, &line, &column);
+    report_safe(check->out, checked->source->name, strlen(checked->source->name));
+    fprintf(check->out, ":%u:%u: note: this fails%s", line, column, *why == '\0' ? "" : ": ");
+    report_safe(check->out, why, strlen(why));
+    fputc('\n', check->out);
+    put_source(check, checked, (struct place){.line = line, .column = column, .offset = checked->start});
+    fputc('\n', check->out);
+}
+
 void report_text(struct check *check, const struct checked *checked)
 {
+    if (checked->verdict != NULL)
+        put_failure(check, checked);
     for (size_t i = 0; checked->verdict != NULL && i < checked->verdict->n_findings; i++)
         put_finding(check, checked, i);
 }

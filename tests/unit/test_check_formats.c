@@ -94,6 +94,8 @@ static const struct {
     {"an include is counted", "m.sql", "\\i a.sql\n\\ir b.sql\n", "; 2 \\i not followed", 0, 0, 0, 0},
     {"what can't be known is counted", "m.sql", "ALTER TABLE t ADD COLUMN x int DEFAULT f();",
      "1 with an effect that isn't known", 1, 0, 1, 0},
+    {"a failure that no rule speaks of", "m.sql", "BEGIN;\nCREATE INDEX CONCURRENTLY i ON t (a);",
+     "m.sql:2:1: note: this fails: ", 2, 0, 0, 0},
     {"both branches", "m.sql", "\\if :a\n" RISKY ";\n\\else\n" DROP_IT ";\n\\endif\n", "m.sql:2:50", 2, 1, 1,
      0},
 };
