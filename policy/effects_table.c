@@ -197,6 +197,9 @@ double table_rows(const struct catalog_relation *relation, int server_version)
     bool holds = relation->kind != 'p' && strchr("rm", relation->kind) != NULL;
     if (holds && (own < 0 || (own == 0 && relation->size == 0 && server_version < 140000)))
         return -1;
+    bool leaves = relation->children > relation->children_foreign;
+    if (leaves && (relation->children_rows <= 0 || relation->children_size == 0))
+        return -1; /* those below were never analyzed */
     return (holds ? own : 0) + relation->children_rows;
 }
 
