@@ -54,6 +54,32 @@ static bool copy_names(struct session *session)
 
 /* ---- failures --------------------------------------------------------------------------------------- */
 
+/* When a server is away every client that comes fails: one line for each server in ten seconds, with the
+ * number of those that were left out. */
+static void tell_failure(const struct session *session, unsigned host, const char *name, const char *why)
+{
+    enum { HOSTS = 64, QUIET_SECONDS = 10 };
+    static struct {
+        _Atomic int64_t until; /* seconds of the monotonic clock */
+        _Atomic uint32_t unsaid;
+    } told[HOSTS];
+    unsigned long long number = session->number;
+    int64_t now = (int64_t)loop_now(session->room->loop);
+    int64_t until = atomic_load(&told[host % HOSTS].until);
+    if (now < until ||
+        !atomic_compare_exchange_strong(&told[host % HOSTS].until, &until, now + QUIET_SECONDS)) {
+        atomic_fetch_add(&told[host % HOSTS].unsaid, 1);
+        log_debug("session %llu: server %s: %s", number, name, why);
+        return;
+    }
+    uint32_t unsaid = atomic_exchange(&told[host % HOSTS].unsaid, 0);
+    if (unsaid)
+        log_warning("session %llu: server %s: %s; %u more failures since the last such line", number, name,
+                    why, unsaid);
+    else
+        log_warning("session %llu: server %s: %s", number, name, why);
+}
+
 static void note_failure(struct session *session, const char *why)
 {
     struct login *login = session->login;
@@ -61,7 +87,7 @@ static void note_failure(struct session *session, const char *why)
     unsigned host = login->set->addresses[login->dial.address].host;
     dial_name(&login->dial, name, sizeof name);
     metric_add(&session->room->metrics, METRIC_upstream_failures_total, 1);
-    log_warning("session %llu: server %s: %s", (unsigned long long)session->number, name, why);
+    tell_failure(session, host, name, why);
     upstream_saw(session->room->shared->upstream, host, HOST_DOWN);
     const char *before = login->failures ? login->failures : "";
     if (strlen(before) > FAILURES_MOST ||

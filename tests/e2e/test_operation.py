@@ -275,6 +275,14 @@ def test_server_crash_reaches_the_client(server_factory, proxy_factory):
     wait_until(lambda: try_connect(proxy.port))
 
 
+def test_an_outage_does_not_flood_the_log(proxy_factory):
+    proxy = proxy_factory(config="listen: [{address: 127.0.0.1, port: @PORT@}]\n"
+                                 "upstream: {host: 127.0.0.1, port: %d}\n" % free_port())
+    for _ in range(60):
+        assert login_error(proxy.port)["S"] == "FATAL"
+    assert proxy.log().count(": server 127.0.0.1") == 1
+
+
 # ---- reload, drain, start -----------------------------------------------------------------------------
 
 def test_reload_says_what_changed(server, proxy_factory):
