@@ -32,10 +32,19 @@ static bool question_copy(struct question *question, const struct engine_questio
     return true;
 }
 
+/* A Query that follows extended messages without a Sync. From 17 on the server puts what comes behind the
+ * first thing that is executed in a pipeline into a transaction block, which a Query's end does not commit.
+ */
+static bool ask_before_query(const struct engine *engine)
+{
+    return engine->held && engine->held->judge.occasion == JUDGE_QUERY && engine->unsynced;
+}
+
 bool engine_ask(struct engine *engine, const struct engine_question *asked)
 {
     if (!engine->held || engine->held->answered || engine->question || engine_ended(engine) ||
         engine->skipping || engine->doubt != DOUBT_NONE || engine->copy_in || engine->long_text ||
+        ask_before_query(engine) ||
         (engine->status == 'E' && (engine->unsynced || engine->ledger.count == 0)))
         return false;
     if (engine->question_faulty && (engine->unsynced || engine->status != 'I'))
@@ -91,8 +100,8 @@ bool ask_waits(const struct engine *engine)
 /* Can it be asked now? What has happened since engine_ask may have changed that. */
 static bool ask_possible(const struct engine *engine)
 {
-    return !engine->skipping && !engine->copy_in && engine->ledger.count + 8 <= LEDGER_MAX &&
-           (engine->unsynced || engine->status != 'E');
+    return !engine->skipping && !engine->copy_in && !ask_before_query(engine) &&
+           engine->ledger.count + 8 <= LEDGER_MAX && (engine->unsynced || engine->status != 'E');
 }
 
 size_t ask_put(struct engine *engine, const struct sinks *sinks)

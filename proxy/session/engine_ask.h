@@ -4,7 +4,8 @@
  * A question travels as Parse, Bind, Execute, Close, Close under names of its own, so that the client's
  * unnamed statement and portal stay what they are, followed by Sync, or inside the client's own pipeline by
  * Flush: a Sync would commit what the client has done so far. One that ends in Sync goes out when nothing is
- * owed any more; the state of the transaction is certain then, and no COPY is under way. Replies are
+ * owed any more; the state of the transaction is certain then, and no COPY is under way. In front of a Query
+ * inside an open pipeline there is none: the Query's own transaction would become another. Replies are
  * swallowed and handed to `reply`, and so are notices that the server sends with them below WARNING.
  *
  * A question should be unable to fail. What can hit it all the same (a cancel, a statement_timeout, a server
@@ -40,8 +41,9 @@ struct engine_question {
 };
 
 /* Ask; only between EVENT_JUDGE and engine_judged, one at a time. False: not possible (the transaction has
- * failed, copy mode, a message too long to hold, out of memory), and `over` is not called. The question is
- * copied and goes out with an engine_feed of the client's held bytes, which engine_need asks for. */
+ * failed, copy mode, a Query in an open pipeline, a message too long to hold, out of memory), and `over` is
+ * not called. The question is copied and goes out with an engine_feed of the client's held bytes, which
+ * engine_need asks for. */
 bool engine_ask(struct engine *, const struct engine_question *);
 
 /* Has the session ended, or is it about to? Nothing of what is held will be carried out then. */

@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 
 from harness import free_port, wait_until
-from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, copy_data, describe, error_of, execute, fields, parse, plain,
-                  query)
+from wire import (COPY_DONE, FLUSH, SYNC, Connection, bind, close, copy_data, describe, error_of, execute, fields, parse,
+                  plain, query)
 
 POLICY = "policy: {small_table: {rows: 100, size: 1MB}}\n"
 OBSERVE = "policy: {profile: observe}\n"
@@ -261,6 +261,7 @@ TRACES = {
              parse("ALTER TABLE x ADD COLUMN d int", "u"), bind("", "t"), execute(), bind("", "s"), execute(), SYNC], 1)],
     "flush and no sync": [X, ([parse("ALTER TABLE x ADD COLUMN b int"), FLUSH, bind(), FLUSH, describe(), FLUSH,
                                execute(), FLUSH, parse("SELECT * FROM x"), bind(), describe(), execute(), SYNC], 1)],
+    "simple behind a close": [X, ([close("S", ""), query("ALTER TABLE x ADD COLUMN b int"), SYNC], 2), "TABLE x"],
     "simple in an open pipeline": [X, ([parse("SELECT 1"), bind(), execute(), query("ALTER TABLE x ADD COLUMN b int"),
                                         SYNC], 2)],
     "names of ours": [X, ([parse("SELECT 'ours'", "pgsluice_question"), SYNC], 1), "ALTER TABLE x ADD COLUMN b int",
