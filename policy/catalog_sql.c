@@ -269,11 +269,11 @@
     " FROM up, " PG "pg_inherits AS h, " PG "pg_class AS c WHERE h.inhrelid" EQ "up.oid AND c.oid" EQ        \
     "h.inhparent AND " LETTER("c.relkind", "p") ")"                                                          \
     " SELECT " AGGREGATE("p.pubname ORDER BY p.pubname") " FROM " PG "pg_publication AS p"                   \
-    " WHERE (p.puballtables OR p.oid" EQ "ANY (ARRAY(SELECT r.prpubid FROM up, " PG                          \
-    "pg_publication_rel AS r WHERE r.prrelid" EQ "up.oid)) OR EXISTS (SELECT FROM " PG "pg_depend AS d, " PG \
-    "pg_depend AS e WHERE d.refclassid" EQ "6104 AND d.refobjid" EQ "p.oid AND d.classid" EQ "6237 AND"      \
-    " e.classid" EQ "6237 AND e.objid" EQ "d.objid AND e.refclassid" EQ "2615 AND e.refobjid" EQ             \
-    "ANY (ARRAY(SELECT up.nsp FROM up)))) AND rel.relpersistence" EQ "CAST('p' AS " CHAR ")"                 \
+    " WHERE (p.puballtables OR p.oid" EQ "ANY (ARRAY(SELECT r.prpubid FROM up, " PG "pg_publication_rel AS r" \
+    " WHERE r.prrelid" EQ "up.oid UNION ALL SELECT d.refobjid FROM " PG "pg_depend AS d, " PG                \
+    "pg_depend AS e WHERE d.classid" EQ "6237 AND d.refclassid" EQ "6104 AND e.classid" EQ "6237"            \
+    " AND e.objid" EQ "d.objid AND e.refclassid" EQ "2615 AND e.refobjid" EQ                                 \
+    "ANY (ARRAY(SELECT up.nsp FROM up))))) AND rel.relpersistence" EQ "CAST('p' AS " CHAR ")"                \
     " AND rel.relkind" EQ "ANY (CAST('{r,p}' AS " CHAR "[])))"
 
 /* A prepared transaction has no pid; NULL would mean everybody to pg_stat_get_activity(). */
