@@ -84,8 +84,9 @@ struct catalog_relation {
     uint32_t oid;
     const char *schema, *name;
     char kind, persistence; /* relkind, relpersistence */
-    double rows;            /* reltuples; below 0 (before 14: 0, too): never analyzed */
-    uint64_t size;          /* bytes, as of the last VACUUM or ANALYZE */
+    double rows;            /* estimated; below 0: unknown */
+    uint64_t size;          /* bytes: as of now where the statement works on it and asking doesn't wait, else as of
+                               the last VACUUM or ANALYZE */
     const char *owner;
     bool may_own;   /* the current user has the owner's rights */
     bool temporary; /* this session's */

@@ -5,9 +5,12 @@
  * - Every table, function, type and operator is written with its schema. IN, BETWEEN, LIKE, NULLIF, IS
  * DISTINCT FROM, simple CASE and USING look operators up by search_path: they don't occur. So doesn't a
  * backslash, which standard_conforming_strings and escape_string_warning could make something of.
- * - No function that opens a relation or asks for its lock (pg_relation_size, pg_get_expr, regclass, …):
- * another session may hold ACCESS EXCLUSIVE on it. Nor one that raises for an object that was dropped in
- * between. Sizes come from pg_class, expressions are the stored trees.
+ * - No function that opens a relation or asks for its lock (pg_get_expr, regclass, …): another session
+ * may hold ACCESS EXCLUSIVE on it. Nor one that raises for an object that was dropped in between. Expressions
+ * are the stored trees.
+ * - But for pg_relation_size(): a table that was never analyzed, or filled since, must not be taken for small. It
+ * is only called for what the statement works on, where the lock manager shows nobody else who holds or awaits
+ * ACCESS EXCLUSIVE; one who comes in that very moment holds up the statement itself as well.
  * - Nothing that asks the statistics collector, which up to 14 could take its time.
  * - A name may hold what client_encoding doesn't have: the answer leaves as base64 of the server's own
  * encoding, whose name stands in front of it.
@@ -311,10 +314,16 @@
     " own, " PG "pg_attribute AS a WHERE a.attrelid" EQ "rel.oid AND a.attnum" EQ "CAST(-1 AS " PG "int2)"   \
     " AND CAST(CAST(a.xmin AS " PG "text) AS " PG "int8)" GT "2) AS x)"
 
+/* Bytes as of now, where asking doesn't wait: nobody else holds or awaits ACCESS EXCLUSIVE. */
+#define BYTES                                                                                                \
+    "CASE WHEN rel.worked_on AND rel.relkind" EQ "ANY (CAST('{r,m}' AS " CHAR "[])) AND NOT EXISTS (SELECT"  \
+    " FROM lock AS l WHERE l.relation" EQ "rel.oid AND l.mode" EQ "'AccessExclusiveLock' AND l.pid" NE PG    \
+    "pg_backend_pid()) THEN " PG "pg_relation_size(rel.oid, 'main') END"
+
 #define RELATION_ROWS                                                                                        \
     "(SELECT " AGGREGATE(PG "json_build_object('oid', rel.oid, 'schema', rel.relnamespace, 'name',"          \
     " rel.relname, 'kind', rel.relkind, 'persistence', rel.relpersistence, 'rows', " ROWS("rel")             \
-    ", 'pages', rel.relpages, 'owner', " PG "pg_get_userbyid(rel.relowner), 'may_own', " PG                  \
+    ", 'pages', rel.relpages, 'bytes', " BYTES ", 'owner', " PG "pg_get_userbyid(rel.relowner), 'may_own', " PG                  \
     "pg_has_role(rel.relowner, 'USAGE'), 'rls', rel.relrowsecurity, 'force_rls', rel.relforcerowsecurity,"   \
     " 'partition', rel.relispartition, 'created_here', " CREATED_HERE ", 'born', " BORN                       \
     ", 'row_type', rel.reltype,"                                                                             \

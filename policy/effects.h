@@ -42,7 +42,7 @@ const struct catalog_relation *table_structure(const struct look *);
 /* The table is smaller than policy.small_table says, its partitions and children included, and that is known.
  */
 bool table_small(const struct look *);
-double table_rows(const struct catalog_relation *, int server_version); /* with children; -1: unknown */
+double table_rows(const struct catalog_relation *); /* with children; -1: unknown */
 uint64_t table_size(const struct catalog_relation *);
 
 /* Nothing that this statement does to its table can hurt anybody: made by the same transaction, or since

@@ -190,12 +190,11 @@ const struct catalog_relation *table_structure(const struct look *look)
 
 /* ---- rows ---- */
 
-/* Before 14 a table that was never analyzed has 0 rows in 0 pages, as has one that is known to be empty. */
-double table_rows(const struct catalog_relation *relation, int server_version)
+double table_rows(const struct catalog_relation *relation)
 {
     double own = relation->rows;
-    bool holds = relation->kind != 'p' && strchr("rm", relation->kind) != NULL;
-    if (holds && (own < 0 || (own == 0 && relation->size == 0 && server_version < 140000)))
+    bool holds = strchr("rm", relation->kind) != NULL;
+    if (holds && own < 0)
         return -1;
     bool leaves = relation->children > relation->children_foreign;
     if (leaves && (relation->children_rows <= 0 || relation->children_size == 0))
@@ -214,7 +213,7 @@ bool table_small(const struct look *look)
     const struct conf_policy *policy = &look->context->conf->policy;
     if (relation == NULL || !relation->exists)
         return false;
-    double rows = table_rows(relation, look->context->names->server_version);
+    double rows = table_rows(relation);
     return rows >= 0 && rows <= (double)policy->small_table_rows &&
            table_size(relation) <= policy->small_table_size;
 }
@@ -251,8 +250,7 @@ bool table_empty(const struct look *look)
     const struct catalog_relation *relation = look->table.relation;
     if (table_has_rows(look) == ANSWER_NO)
         return true;
-    return relation != NULL && table_rows(relation, look->context->names->server_version) == 0 &&
-           table_size(relation) == 0;
+    return relation != NULL && table_rows(relation) == 0 && table_size(relation) == 0;
 }
 
 /* ---- columns ---- */

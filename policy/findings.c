@@ -106,7 +106,7 @@ const char *work_estimate(const struct judge *judge, enum work work)
     static const double speed[] = {
         [WORK_REWRITE] = 0.5e6, [WORK_READ] = 20e6, [WORK_INDEX] = 3e6, [WORK_KEY] = 10e6};
     const struct catalog_relation *table = judge->look->table.relation;
-    double rows = table == NULL ? -1 : table_rows(table, judge->context->names->server_version);
+    double rows = table == NULL ? -1 : table_rows(table);
     if (rows < 0)
         return "The larger the table, the longer that takes.";
     double seconds = rows / speed[work];
