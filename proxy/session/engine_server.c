@@ -57,12 +57,18 @@ static void note_doubt(struct engine *engine, const struct ledger_entry *head, b
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
+/* How many ReadyForQuery were asked for before the head. */
+static uint32_t segment_of_head(const struct engine *engine)
+{
+    return engine->ledger.givers_pushed - engine->ledger.givers;
+}
+
 /* Entries that the server skips: up to the next Sync, which stays. */
 static void drop_skipped(struct engine *engine)
 {
     struct ledger_entry *head;
     if (engine->prepared)
-        prepared_undo(engine->prepared);
+        prepared_undo(engine->prepared, segment_of_head(engine));
     while ((head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC) {
         trail_failed(engine, head->extra, engine->error);
         drop_head(engine);
@@ -140,7 +146,7 @@ static void note_ready(struct engine *engine, char status)
     if (!engine->prepared)
         return;
     if (status == 'I')
-        prepared_transaction_over(engine->prepared, engine->ledger.givers_pushed - engine->ledger.givers);
+        prepared_transaction_over(engine->prepared, segment_of_head(engine));
     if (prepared_empty(engine->prepared)) {
         prepared_free(engine->prepared);
         engine->prepared = NULL;
@@ -152,7 +158,7 @@ static void drop_unanswered(struct engine *engine)
 {
     struct ledger_entry *head;
     if (engine->prepared && !ledger_gives_ready(ledger_head(&engine->ledger)->kind))
-        prepared_undo(engine->prepared);
+        prepared_undo(engine->prepared, segment_of_head(engine));
     while ((head = ledger_head(&engine->ledger)) != NULL && !ledger_gives_ready(head->kind))
         drop_head(engine);
 }

@@ -108,11 +108,34 @@ static void scan(const struct text *text, struct reading reading, bool words, st
     findings->doubtful = walk.gate.backslash || walk.gate.high;
 }
 
-/* Every way in which the text could be read. */
-static void scan_all(const struct text *text, const struct findings *now, bool *judged, bool *same)
+/*
+ * Can the text's statements end elsewhere when it is read in another encoding? Only where a byte of 0x80 or
+ * above is followed by one that ends a statement or escapes a quote: no encoding has '\'', '"', '$', '-', '/'
+ * or '*' as the second half of a character, and a server refuses halves that do not fit. 0x81 0x5F is a
+ * backslash in SHIFT_JIS_2004.
+ */
+static bool hangs_on_encoding(const struct text *text)
+{
+    for (size_t i = 0; i + 1 < text->length; i++)
+        if ((uint8_t)text->sql[i] >= 0x80 && strchr("\\;_[]", text->sql[i + 1]))
+            return true;
+    return false;
+}
+
+/* Every way in which the text could be read. A loop has no time to read a long text in sixteen ways: where
+ * that would be needed, it counts as unclear. */
+static void scan_all(const struct engine *engine, const struct text *text, const struct findings *now,
+                     bool *judged, bool *same)
 {
     *judged = now->judged;
     *same = true;
+    if (text->length > READ_ALL_MAX) {
+        struct findings other;
+        scan(text, (struct reading){!engine->scs, engine->text_encoding}, false, &other);
+        *same = other.judged == now->judged && other.hash == now->hash && !hangs_on_encoding(text);
+        *judged = *judged || !*same;
+        return;
+    }
     for (int encoding = TEXT_ASCII_SAFE; encoding <= TEXT_SHIFT_JIS_2004; encoding++) {
         for (int scs = 0; scs <= 1; scs++) {
             struct findings other;
@@ -211,9 +234,11 @@ enum prepared_change text_name(struct engine *engine, const struct prepared_name
                                size_t length, const struct held *held)
 {
     struct prepared_name word;
+    uint32_t segment = engine->ledger.givers_pushed;
     bool command = !held && trail_open(engine) && word_of(sql, length, &word) != WORD_NONE;
     if (!held && !command)
-        return engine->prepared ? prepared_set(engine->prepared, false, name, NULL, 0) : PREPARED_NOTHING;
+        return engine->prepared ? prepared_set(engine->prepared, false, name, NULL, segment)
+                                : PREPARED_NOTHING;
     if (!engine->prepared)
         engine->prepared = prepared_new();
     struct prepared_text *copy = engine->prepared ? prepared_text_new(sql, length) : NULL;
@@ -223,9 +248,9 @@ enum prepared_change text_name(struct engine *engine, const struct prepared_name
     copy->too_long = held && held->judge.too_long;
     copy->scs = engine->scs;
     memcpy(copy->encoding, engine->client_encoding, sizeof copy->encoding);
-    enum prepared_change change = prepared_set(engine->prepared, false, name, copy, 0);
+    enum prepared_change change = prepared_set(engine->prepared, false, name, copy, segment);
     if (change == PREPARED_FULL && command)
-        change = prepared_set(engine->prepared, false, name, NULL, 0);
+        change = prepared_set(engine->prepared, false, name, NULL, segment);
     prepared_text_release(copy);
     return change;
 }
@@ -272,9 +297,12 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     bool same = true;
     scan(&text, (struct reading){engine->scs, engine->text_encoding}, trail_open(engine), &now);
     bool judged = now.judged;
+    bool waits = engine->ledger.count && !engine->unsynced && !engine->copy_in;
+    if (now.doubtful && !certain && waits && text.length > READ_ALL_MAX)
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
     if (now.doubtful && !certain)
-        scan_all(&text, &now, &judged, &same);
-    if (!same && engine->ledger.count && !engine->unsynced && !engine->copy_in)
+        scan_all(engine, &text, &now, &judged, &same);
+    if (!same && waits)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
     if (judged && !(engine->status == 'E' && certain && !now.end_first)) {
         if (engine_lost_count(engine))

@@ -5,9 +5,9 @@
  *
  * Names follow the server: cut to 63 bytes, "" is the unnamed one. What a message will do counts at once, as
  * if the server will agree, and stands in a journal until the server has: prepared_settle when its reply
- * came, prepared_undo when an error made the server skip it and all behind it. So that the journal stays one
- * tail of the messages, no look-up may be made while it holds changes from before a Sync
- * (prepared_must_wait).
+ * came, prepared_undo when an error made the server skip it and all behind it, up to the next Sync. So that
+ * the journal stays one tail of the messages, no look-up may be made while it holds changes from before a
+ * Sync (prepared_must_wait).
  *
  * A name that is known here and no longer on the server (DEALLOCATE, DISCARD ALL) costs one judgement for
  * nothing. The other way round can't be: what is executed and was judged at Parse is always found here.
@@ -55,13 +55,14 @@ struct prepared_text *prepared_find(struct prepared *, bool portal, const struct
 
 enum prepared_change { PREPARED_NOTHING, PREPARED_CHANGED, PREPARED_FULL };
 /* From now on the name means this text (a reference is taken), or nothing that matters (NULL). `segment` is
- * the number of ReadyForQuery that will have been asked for when the portal's transaction may end.
- * PREPARED_CHANGED: one change was put into the journal. */
+ * how many ReadyForQuery were asked for before: where a portal's transaction may end, and an error's reach
+ * does. PREPARED_CHANGED: one change was put into the journal. */
 enum prepared_change prepared_set(struct prepared *, bool portal, const struct prepared_name *,
                                   struct prepared_text *, uint32_t segment);
 
 void prepared_settle(struct prepared *); /* the oldest change is true now */
-void prepared_undo(struct prepared *);   /* none of the journal's will be */
+/* An error in this segment: none of the journal's changes in it will be. */
+void prepared_undo(struct prepared *, uint32_t segment);
 void prepared_synced(struct prepared *); /* a Sync or Query follows what is in the journal */
 bool prepared_must_wait(const struct prepared *);
 /* A transaction has ended: portals bound before the ReadyForQuery of number `segment` are gone. */
