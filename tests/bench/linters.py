@@ -17,8 +17,8 @@ left out on all sides. Statements that fail for other reasons (a name that isn't
 them. Left out: statements that can't run in a transaction, those on tables without rows (their rewrite is nobody's
 problem, but only a server knows), and VALIDATE CONSTRAINT, which reads under a lock that stops nobody.
 
-"In its effects": what pgsluice's JSON report says of the work in the statements that it missed. "Yes" and "unknown" are
-there for a reader, and in the coverage line, but don't fail a job; "no" would be a wrong judgement.
+"In its effects": what pgsluice's JSON report says of the work in the statements that it missed. "Yes" and "unknown" stand in the report
+but don't fail a job; "no" would be a wrong judgement.
 
 Needs npm, the tools of tests/e2e, and the release build (PGSLUICE names another); PGSLUICE_SERVER_BINS names the servers.
 """
