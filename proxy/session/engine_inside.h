@@ -35,6 +35,7 @@
 #define HEAD_BYTES     1024U  /* of a statement in such a message: what is shown of it */
 #define COMMANDS_MAX   1000U  /* transaction commands that are remembered of one message */
 #define SAVEPOINTS_MAX 1000U
+#define READ_ALL_MAX   (128U * 1024U) /* bytes of a text that is read in every way that is possible */
 
 /* Why the client's input waits. */
 enum client_wait {
