@@ -297,6 +297,8 @@ size_t client_message(struct engine *engine, const struct frame *frame, const st
         taken = skip_message(engine, frame, sinks);
     else if (engine->prepared && engine_lost_count(engine) && frame->type != CLIENT_SYNC)
         taken = engine_cut_in_doubt(engine, sinks); /* a name might no longer be followed */
+    else if (ledger_full(&engine->ledger) && engine->doubt == DOUBT_DIRTY)
+        taken = engine_cut_in_doubt(engine, sinks); /* what is owed by no one would be awaited for ever */
     else if (ledger_full(&engine->ledger))
         taken = engine_hold(engine, ENGINE_CLIENT, WAIT_LEDGER, FRAME_HEADER);
     else

@@ -204,7 +204,7 @@ size_t long_begin(struct engine *engine, const struct frame *frame, const struct
     if (frame->have < first)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES, first);
     const struct ledger_entry *tail = ledger_tail(&engine->ledger);
-    if (tail && ledger_gives_ready(tail->kind) && !engine->copy_in)
+    if (tail && ledger_gives_ready(tail->kind) && !engine->copy_in && !engine_lost_count(engine))
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, first);
     engine->long_text = long_new(engine, frame->type);
     if (!engine->long_text)

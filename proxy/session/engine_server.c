@@ -63,18 +63,22 @@ static uint32_t segment_of_head(const struct engine *engine)
     return engine->ledger.givers_pushed - engine->ledger.givers;
 }
 
-/* Entries that the server skips: up to the next Sync, which stays. */
+/* Entries that the server skips: up to the next Sync, which stays. In doubt it may have taken those behind
+ * the COPY all the same. */
 static void drop_skipped(struct engine *engine)
 {
     struct ledger_entry *head;
+    unsigned dropped = 0;
     if (engine->prepared)
         prepared_undo(engine->prepared, segment_of_head(engine));
-    while ((head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC) {
+    for (; (head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC; dropped++) {
         trail_failed(engine, head->extra, engine->error);
         drop_head(engine);
     }
     engine->skipping = !head && engine->doubt == DOUBT_NONE;
-    if (head && engine->doubt == DOUBT_SKIP)
+    if (engine->doubt == DOUBT_SKIP && dropped > 1)
+        engine->doubt = DOUBT_DIRTY;
+    else if (engine->doubt == DOUBT_SKIP && head)
         engine->doubt = DOUBT_CLEAN;
 }
 

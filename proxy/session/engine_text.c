@@ -297,7 +297,8 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     bool same = true;
     scan(&text, (struct reading){engine->scs, engine->text_encoding}, trail_open(engine), &now);
     bool judged = now.judged;
-    bool waits = engine->ledger.count && !engine->unsynced && !engine->copy_in;
+    /* A reply that was not counted would be awaited for ever. */
+    bool waits = engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
     if (now.doubtful && !certain && waits && text.length > READ_ALL_MAX)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
     if (now.doubtful && !certain)

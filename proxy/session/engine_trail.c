@@ -179,6 +179,8 @@ static void statement_done(struct engine *engine, struct extra *extra, unsigned 
 {
     size_t n = extra->n_records;
     size_t ended = 0;
+    if (n == 0)
+        return;
     for (; ended < n && extra->indices[ended] <= index; ended++) { /* they stand in order */
         tell_finished(engine, extra->records[ended], "", tag, false);
         follow(engine, extra->records[ended], false);
@@ -186,8 +188,7 @@ static void statement_done(struct engine *engine, struct extra *extra, unsigned 
     extra->records += ended;
     extra->indices += ended;
     extra->n_records -= ended;
-    if (n)
-        entry_done(engine, extra);
+    entry_done(engine, extra);
 }
 
 void trail_statement(struct engine *engine, struct extra *extra, unsigned index, const char *tag)
