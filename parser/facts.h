@@ -240,6 +240,8 @@ struct facts {
     const char *identity; /* for the log: quoted, schema-qualified where the author did; "" if none */
 
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
+    bool moves; /* it reads or writes many rows, as far as its text says: UPDATE, DELETE, MERGE, INSERT of a query
+                   or of many VALUES, COPY … FROM, CREATE TABLE AS, or WITH one of these */
     struct name index_table; /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
                                 (first) table it inherits from or is a partition of */
     bool partition_of;       /* CREATE TABLE … PARTITION OF */

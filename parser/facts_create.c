@@ -8,6 +8,8 @@
 #include <string.h>
 #include <talloc.h>
 
+enum { FEW_ROWS = 100 /* of a VALUES list: a moment's work */ };
+
 /* ---- CREATE TABLE ----------------------------------------------------------------------------------- */
 
 static void read_elements(struct reader *r, json_t *list)
@@ -62,6 +64,32 @@ void facts_create_table_as(struct reader *r, json_t *in)
     facts_on_relation(r, tree_child(tree_child(in, "into"), "rel"));
     facts->only = false;
     facts->if_not_exists = tree_true(in, "if_not_exists");
+    facts->moves = !tree_true(tree_child(in, "into"), "skipData") &&
+                   facts_query_moves(tree_node(in, "query", "SelectStmt"));
+}
+
+/* A WITH holds a statement that changes rows. */
+static bool with_changes(const json_t *statement)
+{
+    static const char *const kinds[] = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"};
+    json_t *list = tree_list(tree_child(statement, "withClause"), "ctes"), *one, *inside;
+    size_t i;
+    json_array_foreach(list, i, one)
+    {
+        (void)tree_kind(one, &inside);
+        const char *kind = tree_kind(tree_child(inside, "ctequery"), &inside);
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (strcmp(kind, kinds[k]) == 0)
+                return true;
+    }
+    return false;
+}
+
+bool facts_query_moves(const json_t *select)
+{
+    return json_array_size(tree_list(select, "valuesLists")) > FEW_ROWS ||
+           json_array_size(tree_list(select, "fromClause")) > 0 || tree_child(select, "larg") ||
+           with_changes(select);
 }
 
 /* The INTO clause stands in the leftmost SELECT of a UNION. */
@@ -78,6 +106,7 @@ void facts_select(struct reader *r, json_t *in)
     json_t *into = into_clause(in);
     facts->kind = into ? STATEMENT_CREATE_TABLE : STATEMENT_QUERY;
     facts->tag = into ? "SELECT INTO" : "SELECT";
+    facts->moves = into ? facts_query_moves(in) : with_changes(in);
     if (!into)
         return;
     facts->object_kind = "TABLE";
@@ -95,6 +124,7 @@ void facts_explain(struct reader *r, json_t *in)
     else if (strcmp(kind, "SelectStmt") == 0)
         facts_select(r, inside);
     r->facts->tag = "EXPLAIN";
+    r->facts->moves = false;
 }
 
 /* ---- CREATE INDEX, DROP, TRUNCATE ------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 void facts_create_table(struct reader *, json_t *inside);
 void facts_create_foreign_table(struct reader *, json_t *inside);
 void facts_create_table_as(struct reader *, json_t *inside);
+/* Does an INSERT, or a CREATE TABLE AS, of this query move many rows? */
+bool facts_query_moves(const json_t *select);
 void facts_select(struct reader *, json_t *inside);
 void facts_explain(struct reader *, json_t *inside);
 void facts_create_index(struct reader *, json_t *inside);

@@ -2,6 +2,7 @@
  * Every statement that needs no more than its tag and its object: one row each. The rows follow the list of
  * CreateCommandTag() in PostgreSQL's utility.c; a kind of statement that is in no row is STATEMENT_OTHER.
  */
+#include "parser/facts_create.h"
 #include "parser/facts_objects.h"
 
 #include <string.h>
@@ -226,6 +227,16 @@ static void read_table(struct reader *r, const struct row *row, json_t *in)
         facts_identity(r, talloc_asprintf(facts, "%s ON %s", facts->identity, table));
 }
 
+static bool moves(const char *kind, json_t *in)
+{
+    if (strcmp(kind, "InsertStmt") == 0)
+        return tree_child(in, "withClause") || facts_query_moves(tree_node(in, "selectStmt", "SelectStmt"));
+    if (strcmp(kind, "CopyStmt") == 0)
+        return tree_true(in, "is_from");
+    return strcmp(kind, "UpdateStmt") == 0 || strcmp(kind, "DeleteStmt") == 0 ||
+           strcmp(kind, "MergeStmt") == 0;
+}
+
 bool facts_other(struct reader *r, const char *kind, json_t *in)
 {
     struct facts *facts = r->facts;
@@ -245,5 +256,6 @@ bool facts_other(struct reader *r, const char *kind, json_t *in)
     facts->if_exists = tree_true(in, "missing_ok");
     facts->cascade = tree_is(in, "behavior", "DROP_CASCADE");
     facts->concurrently = tree_true(in, "concurrent");
+    facts->moves = moves(kind, in);
     return true;
 }

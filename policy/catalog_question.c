@@ -153,7 +153,10 @@ static void ask_statement(struct questions *q, const struct facts *facts)
     switch (facts->kind) {
     case STATEMENT_TRANSACTION:
     case STATEMENT_SETTING:
-    case STATEMENT_QUERY:
+        return;
+    case STATEMENT_QUERY: /* how large is what it works on? */
+        if (facts->moves)
+            ask(q, RELATIONS, &facts->object);
         return;
     default:
         break;

@@ -18,6 +18,8 @@
 static enum action action_for(const struct judge *judge, const struct sight *sight)
 {
     struct conf_rule setting = policy_rule(judge->context, sight->rule, judge->table);
+    if (sight->only_warn && setting.action > ACTION_WARN)
+        return ACTION_WARN;
     bool unsure = sight->sure == ANSWER_UNKNOWN && !setting.has_action &&
                   judge->context->conf->policy.profile != PROFILE_STRICT;
     return unsure && setting.action > ACTION_WARN ? ACTION_WARN : setting.action;
@@ -74,7 +76,7 @@ static bool grows_with_table(enum rule rule)
 bool rule_excused(const struct judge *judge, enum rule rule)
 {
     enum rule_group group = rule_group_of(rule);
-    if (rule == RULE_unparseable || rule == RULE_dynamic_ddl)
+    if (rule == RULE_unparseable || rule == RULE_dynamic_ddl || rule == RULE_lock_held_in_transaction)
         return false;
     if (judge->table != NULL && judge->table->schema != NULL && strcmp(judge->table->schema, "pg_temp") == 0)
         return true;
@@ -335,6 +337,7 @@ static void judge_statement(struct judge *judge, int depth)
         break;
     }
     findings_definition(judge);
+    findings_held(judge);
 }
 
 void findings_of(struct judge *judge, const struct facts *facts)

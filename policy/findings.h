@@ -28,6 +28,7 @@ struct sight {
     enum answer sure;
     int place;
     const char *object; /* column or constraint, or NULL */
+    bool only_warn;     /* it speaks of what has happened: refusing the statement would not help */
     char *message, *detail, *hint;
 };
 
@@ -39,6 +40,9 @@ void findings_column(struct judge *, const struct part *);  /* ADD COLUMN: the c
 void findings_alter(struct judge *, const struct part *);   /* the other subcommands */
 void findings_catalog(struct judge *, const struct part *); /* ADD COLUMN: what only the catalog shows */
 void findings_definition(struct judge *);                   /* columns as they are defined */
+void findings_held(struct judge *);                         /* work behind a lock that is held */
+/* verdict.locked */
+const char *held_after(const void *memory, const struct look *, const struct parts *);
 
 /* Is the rule silent on this table: private to the transaction, or small? */
 bool rule_excused(const struct judge *, enum rule);

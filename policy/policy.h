@@ -57,6 +57,17 @@ struct verdict {
     struct finding *findings; /* gravest first, then by place */
     size_t n_findings;
     const char *waiver; /* the waiver that was used: "volatile-default, reason", or NULL */
+    /* The table (as SQL) that its transaction keeps locked with ACCESS EXCLUSIVE behind this statement, so
+     * that others can notice; NULL: none. */
+    const char *locked;
+};
+
+/* A lock that the transaction holds when the statement comes. */
+struct policy_held {
+    const char *table; /* as SQL */
+    const char *by;    /* the tag of the statement that took it: "ALTER TABLE" */
+    double seconds;    /* for how long */
+    bool tell;         /* that it has been long was not said yet */
 };
 
 struct policy_context {
@@ -64,7 +75,8 @@ struct policy_context {
     const char *database, *role, *application; /* "" if unknown (application: or not set) */
     int server_version; /* 150004; 0: unknown, judged as the oldest that is supported */
     bool in_transaction;
-    const char *start_waiver; /* value of the start-up option pgsluice.waive, or NULL */
+    const struct policy_held *held; /* NULL: none is known */
+    const char *start_waiver;       /* value of the start-up option pgsluice.waive, or NULL */
     /* What the server said of the names in the statement (and in statements in front of it in one message);
      * NULL: nothing is known (offline). */
     const struct catalog *names;

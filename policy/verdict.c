@@ -52,6 +52,7 @@ struct verdict *policy_judge(const void *talloc_parent, const struct facts *fact
     struct parts *parts = parts_of(verdict, &look);
     struct judge judge = {.memory = verdict, .context = context, .look = &look, .parts = parts};
     verdict->effects = parts->total;
+    verdict->locked = held_after(verdict, &look, parts);
     findings_of(&judge, facts);
     verdict->would = gravest(verdict, true);
     waivers_apply(verdict, facts, context);

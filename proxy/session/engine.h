@@ -84,6 +84,9 @@ struct engine_statement {
     uint64_t offset; /* of `text` in the message's SQL text */
     enum gate_class class;
     unsigned index; /* among the message's statements */
+    /* How many statements of the message that may end a transaction stand in front of it. */
+    unsigned ends;
+    bool work; /* GATE_OTHER: its first word is one of a statement that may work for long (UPDATE, COPY, …) */
 };
 
 enum judge_occasion {
@@ -110,6 +113,8 @@ struct engine_judge {
      * statements that can't be in a transaction block: it does for the first one that is executed, and for
      * the one behind a COMMIT, a VACUUM and the like. */
     bool in_pipeline;
+    /* engine_watch is on, and the message comes in the transaction that it was switched on for. */
+    bool watched;
 };
 
 /* End of a statement that a judgement put on the list (judgement.records). */
@@ -177,6 +182,15 @@ struct judgement {
 };
 
 void engine_judged(struct engine *, const struct judgement *);
+
+/*
+ * The transaction holds a lock behind which nothing should take long: while this is on, statements of class
+ * GATE_OTHER are shown too (with EVENT_JUDGE, as ever), but for transaction commands and in messages too long
+ * to be held. A message then waits for what is owed to those before it, where that can be awaited: so that
+ * the transaction's end is never missed. In a Query that holds a judged statement those behind it whose
+ * `work` is set are shown in any case, up to the end of the transaction.
+ */
+void engine_watch(struct engine *, bool on);
 
 /* ---- what the session knows ------------------------------------------------------------------------- */
 

@@ -50,6 +50,7 @@ struct ledger_entry *client_entry(struct engine *engine, enum ledger_kind kind,
         engine->copy_in = false; /* it will only be read once copy mode has ended */
     engine->flushed = false;
     engine->unsynced = !giver;
+    engine->end_sent = engine->end_sent && !giver;
     engine->moment += giver || kind == LEDGER_EXECUTE;
     if (giver && engine->prepared)
         prepared_synced(engine->prepared);
@@ -157,6 +158,7 @@ static size_t judge_execute(struct engine *engine, struct prepared_text *text, c
         return engine_out_of_memory(engine, sinks);
     text->references++;
     held->text = text;
+    held->only_watched = !text->judged;
     struct engine_statement *statement = held->statements;
     struct gate gate;
     gate_init(&gate, text->scs, text_encoding_of(text->encoding));
@@ -166,8 +168,11 @@ static size_t judge_execute(struct engine *engine, struct prepared_text *text, c
         at += gate_scan(&gate, (const uint8_t *)text->sql + at, text->length - at, &found, &is);
         if (!is && (at < text->length || !gate_finish(&gate, &found, NULL)))
             continue;
-        *statement = (struct engine_statement){text->sql + found.start, (size_t)(found.end - found.start),
-                                               found.start, found.class, 0};
+        *statement = (struct engine_statement){.text = text->sql + found.start,
+                                               .length = (size_t)(found.end - found.start),
+                                               .offset = found.start,
+                                               .class = found.class};
+        statement->work = text->watched && watch_work(statement->text, statement->length);
         if (gate_class_judged(found.class))
             break;
     }
@@ -188,7 +193,7 @@ static size_t execute_message(struct engine *engine, const struct frame *frame, 
     struct prepared_name name = prepared_name(execute.portal, execute.portal_length);
     struct prepared_text *text = prepared_find(engine->prepared, true, &name);
     bool failed = engine->status == 'E' && engine_certain(engine);
-    if (text && text->judged && !failed) {
+    if (text && (text->judged || (text->watched && watch_now(engine))) && !failed) {
         if (engine_copy_open(engine))
             return client_await_copy(engine, frame, sinks);
         engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;

@@ -10,6 +10,7 @@
  *   engine_reply.c  errors and notices of our own, the rewriting of the server's
  *   engine_login.c  authentication
  *   engine_trail.c  what became of the statements on the audit's list
+ *   engine_watch.c  statements behind a lock
  *   engine_words.c  SAVEPOINT, RELEASE, ROLLBACK TO: the words and the name
  *   engine_ask.c    questions of our own inside the session
  *   engine_trace.c  one line a message
@@ -95,7 +96,8 @@ struct held {
     struct word *words;
     size_t n_words;
     bool told, answered;
-    bool failed; /* the client has been told an error that hit our question: nothing is sent any more */
+    bool only_watched; /* it would have gone on unseen, but for engine_watch */
+    bool failed;       /* the client has been told an error that hit our question: nothing is sent any more */
     struct judgement answer;    /* a deep copy */
     struct prepared_text *text; /* JUDGE_EXECUTE: a reference */
 };
@@ -127,6 +129,8 @@ struct engine {
     bool may_hold_said : 1;   /* asked once a message */
     bool cut : 1, cut_told : 1;
     bool closed : 1;
+    bool watch : 1;    /* engine_watch */
+    bool end_sent : 1; /* …and since the last Sync or Query a text that may end the transaction went on */
     uint32_t need[2];
     uint32_t left[2];    /* of the message in passage */
     uint32_t copy_syncs; /* Syncs sent in copy mode: ignored, unless an error came first */
@@ -287,6 +291,16 @@ void trail_free(struct engine *);
 
 /* ---- engine_words.c ---- */
 enum word_command word_of(const char *text, size_t length, struct prepared_name *);
+
+/* ---- engine_watch.c ---- */
+/* Do statements come in the transaction that is watched? */
+bool watch_now(struct engine *);
+/* Replies are owed that may say that the transaction has ended. */
+bool watch_waits(struct engine *);
+/* A statement of GATE_OTHER that is shown while something is watched. */
+bool watch_shows(const char *text, size_t length);
+/* Its first word says that it may work for long. */
+bool watch_work(const char *text, size_t length);
 
 /* ---- engine_ask.c ---- */
 size_t ask_put(struct engine *, const struct sinks *);

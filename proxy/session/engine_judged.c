@@ -26,13 +26,14 @@ struct held *held_new(struct engine *engine, enum judge_occasion occasion)
     held->judge.encoding = engine->client_encoding;
     held->judge.moment = engine->moment;
     held->judge.in_pipeline = engine->unsynced;
+    held->judge.watched = watch_now(engine);
     return held;
 }
 
 size_t held_tell(struct engine *engine, struct held *held)
 {
     held->judge.statements = held->statements;
-    engine->counts.judged += held->judge.n_statements;
+    engine->counts.judged += held->only_watched ? 0 : held->judge.n_statements;
     engine->counts.statements += held->judge.n_statements;
     trace_note(engine, "judge: the message is held");
     engine->wait = WAIT_JUDGE;

@@ -139,8 +139,11 @@ static size_t long_judge(struct engine *engine, const struct frame *frame, const
     while (from < to && (start[from] == ';' || isspace((unsigned char)start[from])))
         from++;
     to = to - from > HEAD_BYTES ? from + HEAD_BYTES : to;
-    *held->statements =
-        (struct engine_statement){start + from, to - from, from, text->first.class, text->first.index};
+    *held->statements = (struct engine_statement){.text = start + from,
+                                                  .length = to - from,
+                                                  .offset = from,
+                                                  .class = text->first.class,
+                                                  .index = text->first.index};
     *held->indices = text->first.index;
     held->judge.sql = start;
     held->judge.sql_length = length;

@@ -13,6 +13,7 @@
 #include <talloc.h>
 
 #define STATEMENTS_MAX 10000U /* to be judged, of one message; more are refused like a message too long */
+#define WATCHED_MAX    200U   /* others of a message that are shown; those behind go on unseen */
 #define SHOWN_MAX      100U   /* of such a message: the first of them go on record */
 
 struct text {
@@ -26,10 +27,17 @@ struct reading {
     enum text_encoding encoding;
 };
 
+/* What is looked for besides what has to be judged. */
+struct looking {
+    bool words, watch;
+};
+
 struct findings {
     unsigned statements;
     bool judged;    /* a statement has to be judged */
     bool end_first; /* in front of it stands one that can leave a failed transaction */
+    bool ends;      /* …and one stands anywhere */
+    bool shown;     /* one that is not judged, to be shown while something is watched */
     bool words;     /* a transaction command that an audited transaction is followed through */
     bool doubtful;  /* might read differently under other settings */
     uint64_t hash;  /* of the places and classes of those to be judged */
@@ -86,7 +94,8 @@ static bool walk_next(struct walk *walk, const struct text *text, struct gate_st
     return gate_finish(gate, statement, NULL);
 }
 
-static void scan(const struct text *text, struct reading reading, bool words, struct findings *findings)
+static void scan(const struct text *text, struct reading reading, struct looking looking,
+                 struct findings *findings)
 {
     struct walk walk;
     struct gate_statement statement;
@@ -99,10 +108,15 @@ static void scan(const struct text *text, struct reading reading, bool words, st
             findings->judged = true;
             findings->hash = (findings->hash ^ statement.start ^ statement.end << 32 ^ statement.class) *
                              0x9e3779b97f4a7c15U;
-        } else if (statement.class == GATE_TRANSACTION_END && !findings->judged) {
-            findings->end_first = true;
+        } else if (statement.class == GATE_TRANSACTION_END) {
+            findings->ends = true;
+            findings->end_first = findings->end_first || !findings->judged;
+        } else if (looking.watch && statement.class == GATE_OTHER && !findings->ends) {
+            findings->shown = findings->shown || watch_shows(text->sql + statement.start,
+                                                             (size_t)(statement.end - statement.start));
         }
-        if (words && word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &name))
+        if (looking.words &&
+            word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &name))
             findings->words = true;
     }
     findings->doubtful = walk.gate.backslash || walk.gate.high;
@@ -131,7 +145,7 @@ static void scan_all(const struct engine *engine, const struct text *text, const
     *same = true;
     if (text->length > READ_ALL_MAX) {
         struct findings other;
-        scan(text, (struct reading){!engine->scs, engine->text_encoding}, false, &other);
+        scan(text, (struct reading){!engine->scs, engine->text_encoding}, (struct looking){0}, &other);
         *same = other.judged == now->judged && other.hash == now->hash && !hangs_on_encoding(text);
         *judged = *judged || !*same;
         return;
@@ -139,7 +153,7 @@ static void scan_all(const struct engine *engine, const struct text *text, const
     for (int encoding = TEXT_ASCII_SAFE; encoding <= TEXT_SHIFT_JIS_2004; encoding++) {
         for (int scs = 0; scs <= 1; scs++) {
             struct findings other;
-            scan(text, (struct reading){scs != 0, (enum text_encoding)encoding}, false, &other);
+            scan(text, (struct reading){scs != 0, (enum text_encoding)encoding}, (struct looking){0}, &other);
             *judged = *judged || other.judged;
             *same = *same && other.judged == now->judged && other.hash == now->hash;
         }
@@ -160,16 +174,41 @@ static bool held_add_word(struct held *held, const struct word *word)
     return true;
 }
 
-static bool held_add(struct held *held, const struct text *text, const struct gate_statement *statement)
+/* How far a message has been walked through. */
+struct passage {
+    bool watched;       /* its beginning is in the transaction that is watched */
+    bool judged;        /* a judged statement stands in front, in the same transaction */
+    unsigned ends;      /* statements that may end a transaction, so far */
+    unsigned watched_n; /* shown though they need not be judged */
+};
+
+/* Is a statement that need not be judged shown? */
+static bool shown(struct passage *passage, enum gate_class class, const char *start, size_t length)
+{
+    bool watched = passage->watched && passage->ends == 0 && watch_shows(start, length);
+    if (class != GATE_OTHER || passage->watched_n == WATCHED_MAX ||
+        (!watched && !(passage->judged && watch_work(start, length))))
+        return false;
+    passage->watched_n++;
+    return true;
+}
+
+static bool held_add(struct held *held, const struct text *text, const struct gate_statement *statement,
+                     struct passage *passage)
 {
     size_t n = held->judge.n_statements;
     const char *start = text->sql + statement->start;
     size_t length = (size_t)(statement->end - statement->start);
-    if (!gate_class_judged(statement->class)) {
+    bool judged = gate_class_judged(statement->class);
+    bool end = statement->class == GATE_TRANSACTION_END;
+    passage->ends += end;
+    passage->judged = judged || (passage->judged && !end);
+    if (!judged && !shown(passage, statement->class, start, length)) {
         struct word word = {.index = statement->index};
         word.command = word_of(start, length, &word.name);
         return word.command == WORD_NONE || held_add_word(held, &word);
     }
+    held->only_watched = held->only_watched && !judged;
     if (n == STATEMENTS_MAX) {
         held->judge.too_long = true;
         held->judge.n_statements = SHOWN_MAX;
@@ -183,8 +222,13 @@ static bool held_add(struct held *held, const struct text *text, const struct ga
         if (!held->statements || !held->indices)
             return false;
     }
-    held->statements[n] =
-        (struct engine_statement){start, length, statement->start, statement->class, statement->index};
+    held->statements[n] = (struct engine_statement){.text = start,
+                                                    .length = length,
+                                                    .offset = statement->start,
+                                                    .class = statement->class,
+                                                    .index = statement->index,
+                                                    .ends = passage->ends,
+                                                    .work = !judged && watch_work(start, length)};
     held->indices[n] = statement->index;
     held->judge.n_statements++;
     return true;
@@ -198,9 +242,11 @@ static size_t judge_text(struct engine *engine, const struct frame *frame, const
         return engine_out_of_memory(engine, sinks);
     struct walk walk;
     struct gate_statement statement;
+    struct passage passage = {.watched = held->judge.watched};
+    held->only_watched = true;
     walk_begin(&walk, (struct reading){engine->scs, engine->text_encoding});
     while (walk_next(&walk, text, &statement)) {
-        if (!held_add(held, text, &statement))
+        if (!held_add(held, text, &statement, &passage))
             return engine_out_of_memory(engine, sinks);
     }
     held->judge.sql = text->sql;
@@ -244,12 +290,13 @@ enum prepared_change text_name(struct engine *engine, const struct prepared_name
     struct prepared_text *copy = engine->prepared ? prepared_text_new(sql, length) : NULL;
     if (!copy)
         return PREPARED_FULL;
-    copy->judged = held != NULL;
+    copy->judged = held && !held->only_watched;
+    copy->watched = held && held->only_watched;
     copy->too_long = held && held->judge.too_long;
     copy->scs = engine->scs;
     memcpy(copy->encoding, engine->client_encoding, sizeof copy->encoding);
     enum prepared_change change = prepared_set(engine->prepared, false, name, copy, segment);
-    if (change == PREPARED_FULL && command)
+    if (change == PREPARED_FULL && !copy->judged)
         change = prepared_set(engine->prepared, false, name, NULL, segment);
     prepared_text_release(copy);
     return change;
@@ -295,7 +342,10 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     struct findings now;
     bool certain = engine_certain(engine);
     bool same = true;
-    scan(&text, (struct reading){engine->scs, engine->text_encoding}, trail_open(engine), &now);
+    if (watch_waits(engine))
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
+    struct looking looking = {.words = trail_open(engine), .watch = watch_now(engine)};
+    scan(&text, (struct reading){engine->scs, engine->text_encoding}, looking, &now);
     bool judged = now.judged;
     /* A reply that was not counted would be awaited for ever. */
     bool waits = engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
@@ -311,6 +361,9 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
         return engine_copy_open(engine) ? client_await_copy(engine, frame, sinks)
                                         : judge_text(engine, frame, &text, !same, sinks);
     }
+    if (now.shown && engine->status != 'E')
+        return judge_text(engine, frame, &text, false, sinks);
+    engine->end_sent = engine->end_sent || (engine->watch && now.ends);
     engine->counts.statements += now.statements;
     if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
         return text_pass(engine, frame, sinks, NULL);

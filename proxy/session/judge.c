@@ -35,6 +35,12 @@ static bool copy_session(struct judge_work *work, const struct judge_session *se
     work->session.client_encoding = copy(work, session->client_encoding, &fine);
     if (session->start_waiver)
         work->session.start_waiver = copy(work, session->start_waiver, &fine);
+    if (session->held) {
+        work->held = *session->held;
+        work->held.table = copy(work, session->held->table, &fine);
+        work->held.by = copy(work, session->held->by, &fine);
+        work->session.held = &work->held;
+    }
     return fine;
 }
 
@@ -148,7 +154,7 @@ static void take_up(struct judge_job *job, const struct judged *judged)
 /* A Parse runs nothing: only its refusal is worth a record. Its Execute will be recorded. */
 static bool recorded(const struct judge_work *work, const struct judged *judged)
 {
-    return work->occasion != JUDGE_PARSE || judged->rank != REFUSAL_NONE;
+    return !judge_passes_by(judged) && (work->occasion != JUDGE_PARSE || judged->rank != REFUSAL_NONE);
 }
 
 static void count(struct metrics *metrics, const struct judge_work *work, const struct judged *judged)
@@ -162,6 +168,24 @@ static void count(struct metrics *metrics, const struct judge_work *work, const 
     else
         metrics_judged(metrics, judged->nanoseconds, judge_observes(work) ? ACTION_ALLOW : action, rules,
                        judge_rules(judged, rules));
+}
+
+/* It takes a lock that its transaction will keep. */
+static void take_lock(struct judge_job *job, size_t i, const struct judged *judged)
+{
+    struct judge_work *work = job->work;
+    const char *table = judged->verdict ? judged->verdict->locked : NULL;
+    if (!table || work->occasion == JUDGE_PARSE)
+        return;
+    if (!work->locks)
+        job->locks = work->locks = talloc_zero_array(work, struct judge_lock, (unsigned)work->n_statements);
+    work->latest = (struct judge_lock){talloc_strdup(work, table), talloc_strdup(work, judged->facts->tag)};
+    work->latest_ends = work->statements[i].ends;
+    if (!work->locks || !work->latest.table || !work->latest.by) {
+        work->latest.table = NULL; /* nobody will be warned */
+        return;
+    }
+    work->locks[i] = work->latest;
 }
 
 /* False: it could not be recorded. */
@@ -186,6 +210,7 @@ static bool judge_one(struct judge_job *job, size_t i, struct audit *audit, stru
         if (fine)
             work->last_record = work->records[i];
     }
+    take_lock(job, i, &judged);
     talloc_free(memory);
     return fine;
 }

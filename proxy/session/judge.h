@@ -14,6 +14,7 @@
 #define PGSLUICE_PROXY_SESSION_JUDGE_H
 
 #include "conf/conf.h"
+#include "policy/policy.h"
 #include "proxy/observe/audit.h"
 #include "proxy/session/engine.h"
 
@@ -27,15 +28,22 @@ struct judge_session {
     const char *client_encoding;
     const char *start_waiver; /* or NULL */
     int server_version;
-    uint64_t since; /* `now` of the first answer this session got; 0: it asked nothing yet */
-    bool may_ask; /* the session can be asked questions */
+    uint64_t since;                 /* `now` of the first answer this session got; 0: it asked nothing yet */
+    bool may_ask;                   /* the session can be asked questions */
+    const struct policy_held *held; /* a lock that the transaction holds when the message comes; or NULL */
+};
+
+/* What a statement will have locked against everybody; `table` NULL: nothing. */
+struct judge_lock {
+    const char *table, *by; /* UTF-8 */
 };
 
 struct judge_job {
-    void *owner; /* the caller's */
-    _Atomic bool orphan;       /* set by the loop while a judge may look at it */
+    void *owner;         /* the caller's */
+    _Atomic bool orphan; /* set by the loop while a judge may look at it */
     void (*done)(struct judge_job *);
-    struct judgement judgement; /* valid when done was called; lives as long as the job */
+    struct judgement judgement;     /* valid when done was called; lives as long as the job */
+    const struct judge_lock *locks; /* one each of the judgement's records; or NULL */
     /* The catalog has to be asked first: the query, its one parameter in the client's encoding (NULL: no
      * question), and whether judge_answer was called. */
     const char *question_sql, *question;

@@ -98,6 +98,9 @@ static char *questions_of(struct judge_work *work)
     for (size_t i = 0; i < work->n_places && fine; i++) {
         const struct judge_place *place = &work->places[i];
         const struct facts *facts = place->reading.facts;
+        const struct engine_statement *statement = &work->statements[i];
+        if (statement->class == GATE_OTHER && !statement->work)
+            continue;
         if (!facts || facts->status != FACTS_OK || place->doubtful)
             continue;
         if (work->in_pipeline && minds_blocks(facts)) {

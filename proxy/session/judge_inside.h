@@ -71,6 +71,10 @@ struct judge_work {
     size_t answer_length;
     struct catalog *names; /* or NULL */
 
+    struct policy_held held;  /* session.held points here */
+    struct judge_lock *locks; /* or NULL */
+    struct judge_lock latest; /* a lock that the message takes itself… */
+    unsigned latest_ends;     /* …in its transaction of this number */
     uint64_t *records;
     uint64_t last_record;
     struct report *notices;
@@ -113,6 +117,8 @@ void judge_widen(struct judge_work *);
 void judge_read(const void *memory, const struct judge_work *, const struct engine_statement *,
                 struct judge_reading *);
 void judge_statement(const void *memory, const struct judge_work *, size_t index, struct judged *);
+/* A statement that was only shown because of a lock, and that nothing is to be said of. */
+bool judge_passes_by(const struct judged *);
 bool judge_observes(const struct judge_work *);
 
 /* judge_report.c: reports in the client's encoding, below the job's work. False: out of memory. */

@@ -98,6 +98,8 @@ static void take(struct walk *walk)
     walk->kept += work->statements[walk->next].length;
     walk->next++;
     work->n_places = walk->next;
+    if (work->statements[walk->next - 1].class == GATE_OTHER)
+        return; /* changes nothing that those behind it would have to know */
     if (place->reading.facts && place->reading.facts->status == FACTS_OK)
         work->before[work->n_before++] = place->reading.facts;
     else
@@ -113,12 +115,13 @@ static void note(struct walk *walk, const struct gate_statement *found)
 {
     const char *text = walk->work->sql + found->start;
     size_t n = (size_t)(found->end - found->start);
-    if (is_next(walk, found))
-        take(walk);
-    else if (found->class == GATE_SETTING)
+    bool next = is_next(walk, found);
+    if (found->class == GATE_SETTING)
         note_setting(walk, text, n);
     else if (found->class == GATE_OTHER)
         note_other(walk, text, n);
+    if (next)
+        take(walk);
 }
 
 static void walk_message(struct walk *walk, size_t n)

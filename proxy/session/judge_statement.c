@@ -82,7 +82,7 @@ static struct facts *read_facts(const void *memory, const struct judge_work *wor
 
 static enum refusal_rank rank_of(const struct judge_work *work, const struct judged *judged)
 {
-    if (judge_observes(work))
+    if (judge_observes(work) || (!judged->verdict && !judged->fault))
         return REFUSAL_NONE;
     if (judged->fault)
         return REFUSAL_FAULT;
@@ -103,6 +103,43 @@ void judge_read(const void *memory, const struct judge_work *work, const struct 
     reading->nanoseconds = now() - start;
 }
 
+bool judge_passes_by(const struct judged *judged)
+{
+    return judged->statement->class == GATE_OTHER && (!judged->verdict || judged->verdict->n_findings == 0);
+}
+
+/* A lock that is held when the statement comes: by the transaction of the message's beginning, or by a
+ * statement of the message in front of it. */
+static const struct policy_held *held_at(const struct judge_work *work, size_t index, struct policy_held *held)
+{
+    const struct engine_statement *statement = &work->statements[index];
+    if (work->session.held && statement->ends == 0) {
+        *held = *work->session.held;
+        held->tell = held->tell && index == 0;
+        return held;
+    }
+    if (!work->latest.table || work->latest_ends != statement->ends)
+        return NULL;
+    *held = (struct policy_held){.table = work->latest.table, .by = work->latest.by};
+    return held;
+}
+
+/* Who can't read a statement that nobody has to judge lets it pass. */
+static void judge_facts(const void *memory, const struct policy_context *context, struct judged *judged)
+{
+    bool read = judged->facts && judged->facts->status == FACTS_OK;
+    if (judged->statement->class == GATE_OTHER && !read)
+        return;
+    if (!judged->facts)
+        judged->fault = "out of memory";
+    else if (judged->facts->status == FACTS_FAULT)
+        judged->fault = judged->facts->error ? judged->facts->error : "the parser failed";
+    if (judged->facts && judged->unread != UNREAD_INVALID)
+        judged->verdict = policy_judge(memory, judged->facts, context);
+    if (!judged->verdict && judged->unread != UNREAD_INVALID && !judged->fault)
+        judged->fault = "out of memory";
+}
+
 void judge_statement(const void *memory, const struct judge_work *work, size_t index, struct judged *judged)
 {
     uint64_t start = now();
@@ -112,6 +149,7 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
     else
         judge_read(memory, work, &work->statements[index], &place.reading);
     const struct judge_reading *reading = &place.reading;
+    struct policy_held held;
     *judged = (struct judged){.statement = &work->statements[index],
                               .unread = reading->unread,
                               .text = reading->text,
@@ -123,19 +161,13 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                                            .application = work->session.application,
                                            .server_version = work->session.server_version,
                                            .in_transaction = work->in_transaction,
+                                           .held = held_at(work, index, &held),
                                            .start_waiver = work->session.start_waiver,
                                            .names = place.doubtful ? NULL : work->names,
                                            .since = work->session.since,
                                            .before = work->before ? work->before + place.since : NULL,
                                            .n_before = place.n_before - place.since};
-    if (!judged->facts)
-        judged->fault = "out of memory";
-    else if (judged->facts->status == FACTS_FAULT)
-        judged->fault = judged->facts->error ? judged->facts->error : "the parser failed";
-    if (judged->facts && judged->unread != UNREAD_INVALID)
-        judged->verdict = policy_judge(memory, judged->facts, &context);
-    if (!judged->verdict && judged->unread != UNREAD_INVALID && !judged->fault)
-        judged->fault = "out of memory";
+    judge_facts(memory, &context, judged);
     judged->rank = rank_of(work, judged);
     judged->server_reads = judged->rank == REFUSAL_SYNTAX;
     judged->nanoseconds = now() - start + (index < work->n_places ? reading->nanoseconds : 0);

@@ -29,7 +29,8 @@ struct prepared;
 
 struct prepared_text {
     unsigned references;
-    bool judged;   /* false: only a transaction command */
+    bool judged;   /* false: a transaction command, or … */
+    bool watched;  /* what was shown because a lock was held */
     bool scs;      /* how it was read */
     bool too_long; /* only the head of it is here */
     char encoding[24];

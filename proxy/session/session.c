@@ -243,6 +243,7 @@ static void session_free(struct session *session)
     session_take_counts(session);
     session_judge_abandon(session);
     session_audit_forget(session);
+    session_locks_forget(session);
     relay_release_held(session);
     uncount(session);
     if (session->next)

@@ -17,6 +17,7 @@
 
 #include "proxy/net/stream.h"
 #include "proxy/session/engine.h"
+#include "proxy/session/judge.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_dial.h"
 #include "proxy/session/startup.h"
@@ -61,6 +62,7 @@ struct audited {
 
 struct judging;
 struct heard;
+struct session_lock;
 
 struct session {
     uint32_t magic;
@@ -74,7 +76,9 @@ struct session {
     struct judging *judging; /* while the client waits for a judge */
     struct heard *heard;     /* an answer of the catalog that the next judgement may still use */
     struct audited *audited;
-    double audited_since; /* when the last of them ended */
+    double audited_since;       /* when the last of them ended */
+    uint64_t unaudited;         /* how many statements were numbered because of their lock */
+    struct session_lock *locks; /* that the transaction holds; the oldest first */
     uint64_t number;
     uint64_t held;          /* of limits.held_total */
     uint64_t after_death;   /* bytes that the server sent to a client that is gone */
@@ -86,6 +90,7 @@ struct session {
     bool moved;     /* bytes have come since the last tick: asking the clock each time would cost more */
     bool counted;   /* in shared->sessions and shared->users */
     bool logged_in; /* the first ReadyForQuery has passed */
+    bool lock_told; /* that they have been held for long */
     bool held_now;  /* may_hold was asked during this feed */
 };
 
@@ -132,6 +137,18 @@ const char *session_question_name(void); /* of statements of our own: nobody gue
 void session_audit_finished(struct session *, const struct engine_finished *);
 void session_audit_ended(struct session *, const struct engine_transaction_ended *);
 void session_audit_forget(struct session *);
+
+/* session_locks.c */
+/* Records with this bit are on no audit: they stand for statements whose end is of interest because of the
+ * lock that they take. */
+#define RECORD_UNAUDITED ((uint64_t)1 << 63)
+/* The job was judged: its locks are remembered. Numbers in `records` (those of the judgement) the statements
+ * that nobody else has numbered. */
+void session_locks_take(struct session *, const struct judge_job *, uint64_t *records, double now);
+void session_locks_gone(struct session *, uint64_t record);
+void session_locks_forget(struct session *);
+/* What is held when the message comes; `table` NULL: nothing. False: it needs no judge, it may go on. */
+bool session_locks_held(struct session *, const struct engine_judge *, double now, struct policy_held *);
 
 /* session_trace.c */
 void session_trace(struct session *);

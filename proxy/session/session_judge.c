@@ -112,7 +112,9 @@ static int64_t rows_of(const char *tag)
 void session_audit_finished(struct session *session, const struct engine_finished *finished)
 {
     double milliseconds = audit_take(session, finished->record);
-    if (!session->room->shared->audit || !finished->record)
+    if (finished->sqlstate[0] || finished->lost)
+        session_locks_gone(session, finished->record);
+    if (!session->room->shared->audit || !finished->record || (finished->record & RECORD_UNAUDITED))
         return;
     const char *sqlstate = finished->sqlstate[0] ? finished->sqlstate : NULL;
     const struct audit_finished record = {
@@ -132,16 +134,27 @@ void session_audit_ended(struct session *session, const struct engine_transactio
     static const char *const ends[] = {[TRANSACTION_COMMITTED] = "committed",
                                        [TRANSACTION_ROLLED_BACK] = "rolled_back",
                                        [TRANSACTION_OPEN] = "open"};
-    if (session->room->shared->audit && ended->record)
+    session_locks_gone(session, ended->record);
+    if (session->room->shared->audit && ended->record && !(ended->record & RECORD_UNAUDITED))
         audit_transaction(session->room->shared->audit, ended->record, ends[ended->end]);
 }
 
 /* ---- judging ---------------------------------------------------------------------------------------- */
 
-static void answer(struct session *session, const struct judgement *judgement)
+static void answer(struct session *session, const struct judge_job *job)
 {
-    audit_add(session, judgement);
-    engine_judged(session->engine, judgement);
+    struct judgement judgement = job->judgement;
+    size_t n = judgement.n_records;
+    bool locks = job->locks && n && judgement.as == JUDGED_FORWARD;
+    uint64_t *records = locks ? malloc(n * sizeof *records) : NULL;
+    audit_add(session, &judgement);
+    if (records) {
+        memcpy(records, judgement.records, n * sizeof *records);
+        session_locks_take(session, job, records, clock_now());
+        judgement.records = records;
+    }
+    engine_judged(session->engine, &judgement);
+    free(records);
     relay_events(session);
 }
 
@@ -305,7 +318,7 @@ static void come_home(struct loop_task *task)
     if (session) {
         session->judging = NULL;
         session->since = job->since;
-        answer(session, &job->judgement);
+        answer(session, job);
     } else {
         finish_unsent(judging);
     }
@@ -343,6 +356,11 @@ const char *session_question_name(void)
 
 void session_judge(struct session *session, const struct engine_judge *event)
 {
+    struct policy_held held;
+    if (!session_locks_held(session, event, clock_now(), &held)) {
+        engine_judged(session->engine, &(struct judgement){.as = JUDGED_FORWARD});
+        return; /* whoever called the engine goes on */
+    }
     const struct judge_session who = {
         .session = session->number,
         .client = session->peer,
@@ -354,6 +372,7 @@ void session_judge(struct session *session, const struct engine_judge *event)
         .server_version = engine_server_version(session->engine),
         .since = session->since,
         .may_ask = true,
+        .held = held.table ? &held : NULL,
     };
     struct judging *judging = calloc(1, sizeof *judging);
     struct judge_job *job = judging ? judge_job_new(event, &who, session->room->conf) : NULL;

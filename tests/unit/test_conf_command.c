@@ -57,7 +57,7 @@ static void rules_in_force(void **state)
            "\ncolumn-name               reject   policy, line 31, pattern ^[a-z][a-z0-9_]{0,62}$\n"
            "                                   override, line 34: when database='app*' table='public.orders' "
            "role='deploy' application='*' environment='production', pattern ^o_\n");
-    expect(out, "\nNot in this version: lock-held-in-transaction ");
+    expect(out, "\nNot in this version: comment-required ");
     free(out);
 }
 

@@ -724,7 +724,7 @@ static void test_what_waits_for_the_catalog_is_small(void **state)
     for (int i = 0; i < N; i++)
         n += (size_t)sprintf(sql + n, ", ADD b%d int", i);
     struct conf *conf = conf_of(NULL);
-    const struct engine_statement statement = {sql, n, 0, GATE_DDL, 0};
+    const struct engine_statement statement = {.text = sql, .length = n, .class = GATE_DDL};
     const struct engine_judge event = {
         .sql = sql, .sql_length = n, .scs = true, .statements = &statement, .n_statements = 1};
     const struct judge_session session = {

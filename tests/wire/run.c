@@ -342,6 +342,8 @@ static void other_step(struct run *run, const struct step *step)
         expect_note(run, text);
     else if (strcmp(verb, "answer") == 0)
         answer(run, step);
+    else if (strcmp(verb, "watch") == 0)
+        engine_watch(run->engine, strcmp(step->words[1], "on") == 0);
     else if (strcmp(verb, "ask") == 0)
         ask(run, step);
     else if (strcmp(verb, "waits") == 0)
