@@ -211,8 +211,8 @@ bool table_small(const struct look *look)
 {
     const struct catalog_relation *relation = look->table.relation;
     const struct conf_policy *policy = &look->context->conf->policy;
-    if (relation == NULL || !relation->exists)
-        return false;
+    if (relation == NULL || !relation->exists || strchr("iI", relation->kind) != NULL)
+        return false; /* an index's numbers are those of its last build */
     double rows = table_rows(relation);
     return rows >= 0 && rows <= (double)policy->small_table_rows &&
            table_size(relation) <= policy->small_table_size;

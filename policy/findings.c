@@ -67,6 +67,9 @@ static bool grows_with_table(enum rule rule)
     case RULE_add_foreign_key:
     case RULE_add_unique:
     case RULE_create_index:
+    case RULE_table_rewrite:
+    case RULE_reindex:
+    case RULE_attach_partition:
         return true;
     default:
         return false;
@@ -125,10 +128,12 @@ const char *work_estimate(const struct judge *judge, enum work work)
 static void create_index(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
-    if (facts->concurrently)
+    if (facts->concurrently || judge->parts->total.index_build == ANSWER_NO)
         return;
-    struct sight sight = {
-        .rule = RULE_create_index, .sure = ANSWER_YES, .place = 0, .object = facts->object.name};
+    struct sight sight = {.rule = RULE_create_index,
+                          .sure = judge->parts->total.index_build,
+                          .place = 0,
+                          .object = facts->object.name};
     sight.message =
         TEXT(judge, "creating an index on %s without CONCURRENTLY stops every write to it until it is built",
              judge->table_text);
@@ -332,6 +337,9 @@ static void judge_statement(struct judge *judge, int depth)
         break;
     case STATEMENT_DO:
         nested(judge, depth);
+        break;
+    case STATEMENT_OTHER_DDL:
+        findings_work(judge);
         break;
     default: /* a function's body is not run by CREATE FUNCTION */
         break;

@@ -35,12 +35,14 @@ struct sight {
 /* Take it up as a finding, unless the policy allows it. */
 void finding_add(struct judge *, const struct sight *);
 
-void findings_of(struct judge *, const struct facts *);     /* everything below, and what is nested */
-void findings_column(struct judge *, const struct part *);  /* ADD COLUMN: the change */
-void findings_alter(struct judge *, const struct part *);   /* the other subcommands */
-void findings_catalog(struct judge *, const struct part *); /* ADD COLUMN: what only the catalog shows */
-void findings_definition(struct judge *);                   /* columns as they are defined */
-void findings_held(struct judge *);                         /* work behind a lock that is held */
+void findings_of(struct judge *, const struct facts *);        /* everything below, and what is nested */
+void findings_column(struct judge *, const struct part *);     /* ADD COLUMN: the change */
+void findings_alter(struct judge *, const struct part *);      /* the other subcommands */
+void findings_catalog(struct judge *, const struct part *);    /* ADD COLUMN: what only the catalog shows */
+void findings_work(struct judge *);                            /* VACUUM FULL, CLUSTER, REINDEX, REFRESH */
+void findings_work_alter(struct judge *, const struct part *); /* SET LOGGED, ATTACH PARTITION … */
+void findings_definition(struct judge *);                      /* columns as they are defined */
+void findings_held(struct judge *);                            /* work behind a lock that is held */
 /* verdict.locked */
 const char *held_after(const void *memory, const struct look *, const struct parts *);
 

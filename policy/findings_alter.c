@@ -12,11 +12,41 @@ static const char *quoted(const struct judge *judge, const char *name)
     return name == NULL ? "?" : quote_identifier(judge->memory, name);
 }
 
+/* A change of type that keeps the rows as they are, and yet reads them or builds indexes. */
+static void type_without_rewrite(struct judge *judge, const struct part *part)
+{
+    const struct alter *alter = part->alter;
+    enum answer scan = answer_or(part->scan, part->scan_key), work = answer_or(scan, part->index_build);
+    if (work == ANSWER_NO)
+        return;
+    bool reads = scan == ANSWER_YES || part->index_build == ANSWER_NO;
+    const char *what = reads && part->index_build == ANSWER_NO ? "verify its constraints on all of"
+                       : scan == ANSWER_NO                     ? "build its indexes anew over all of"
+                                           : "verify its constraints and build its indexes anew over all of";
+    struct sight sight = {
+        .rule = RULE_alter_type, .sure = work, .place = alter->place, .object = alter->subject};
+    sight.message =
+        TEXT(judge, "changing the type of column %s rewrites nothing, but %s %s %s",
+             quoted(judge, alter->subject), work == ANSWER_YES ? "would" : "may", what, judge->table_text);
+    sight.detail = TEXT(
+        judge,
+        "PostgreSQL makes every CHECK, foreign key and index that uses the column anew, and would hold an "
+        "AccessExclusiveLock on %s meanwhile; until then nobody can read or write it. %s",
+        judge->table_text, work_estimate(judge, scan == ANSWER_NO ? WORK_INDEX : WORK_READ));
+    sight.hint =
+        TEXT(judge, "Drop what uses the column first, constraints and indexes (with CONCURRENTLY); "
+                    "after the change add constraints NOT VALID and VALIDATE them, and create indexes "
+                    "CONCURRENTLY. Meanwhile nothing enforces them.");
+    finding_add(judge, &sight);
+}
+
 static void alter_type(struct judge *judge, const struct part *part)
 {
     const struct alter *alter = part->alter;
-    if (part->rewrite == ANSWER_NO)
+    if (part->rewrite == ANSWER_NO) {
+        type_without_rewrite(judge, part);
         return;
+    }
     bool sure = part->rewrite == ANSWER_YES;
     const char *type = alter->column == NULL ? "another type" : alter->column->type.text;
     struct sight sight = {
@@ -106,7 +136,7 @@ static void add_foreign_key(struct judge *judge, const struct part *part, const 
 
 static void add_unique(struct judge *judge, const struct part *part, const struct constraint *constraint)
 {
-    if (part->index_build != ANSWER_YES)
+    if (part->index_build == ANSWER_NO)
         return;
     static const char *const words[] = {[CONSTRAINT_PRIMARY] = "primary key",
                                         [CONSTRAINT_UNIQUE] = "UNIQUE constraint",
@@ -223,6 +253,7 @@ void findings_alter(struct judge *judge, const struct part *part)
         rename_table(judge, part->alter);
         return;
     default:
+        findings_work_alter(judge, part);
         return;
     }
 }

@@ -40,7 +40,7 @@ static char *domain_default_hint(const struct judge *judge, const struct column_
 static void volatile_default(struct judge *judge, const struct part *part)
 {
     const struct column_definition *column = part->alter->column;
-    if (part->by_default.answer == ANSWER_NO)
+    if (part->by_default.answer == ANSWER_NO || part->rewrite == ANSWER_NO)
         return;
     bool sure = part->by_default.answer == ANSWER_YES;
     const char *c = quoted(judge, column->name);
@@ -69,10 +69,11 @@ static void volatile_default(struct judge *judge, const struct part *part)
     finding_add(judge, &sight);
 }
 
-static void numbered(struct judge *judge, const struct column_definition *column)
+static void numbered(struct judge *judge, const struct part *part)
 {
+    const struct column_definition *column = part->alter->column;
     const struct constraint *identity = column_constraint(column, CONSTRAINT_IDENTITY);
-    if (identity == NULL && !column_is_serial(column))
+    if ((identity == NULL && !column_is_serial(column)) || part->rewrite == ANSWER_NO)
         return;
     struct sight sight = {.sure = ANSWER_YES, .object = column->name};
     sight.rule = identity != NULL ? RULE_identity_column : RULE_serial_column;
@@ -87,10 +88,11 @@ static void numbered(struct judge *judge, const struct column_definition *column
     finding_add(judge, &sight);
 }
 
-static void stored_generated(struct judge *judge, const struct column_definition *column)
+static void stored_generated(struct judge *judge, const struct part *part)
 {
+    const struct column_definition *column = part->alter->column;
     const struct constraint *generated = column_constraint(column, CONSTRAINT_GENERATED);
-    if (generated == NULL || generated->generated_virtual)
+    if (generated == NULL || generated->generated_virtual || part->rewrite == ANSWER_NO)
         return;
     const char *c = quoted(judge, column->name);
     struct sight sight = {.rule = RULE_stored_generated_column, .sure = ANSWER_YES, .object = column->name};
@@ -139,7 +141,7 @@ static void inline_key(struct judge *judge, const struct part *part, enum constr
 {
     const struct column_definition *column = part->alter->column;
     const struct constraint *key = column_constraint(column, kind);
-    if (key == NULL)
+    if (key == NULL || part->index_build == ANSWER_NO)
         return;
     bool primary = kind == CONSTRAINT_PRIMARY, repeats = part->by_default.answer == ANSWER_NO;
     struct sight sight = {.sure = ANSWER_YES, .object = column->name};
@@ -215,8 +217,8 @@ void findings_column(struct judge *judge, const struct part *part)
         !dropped_here(judge->facts, ALTER_DROP_COLUMN, column->name))
         return;
     volatile_default(judge, part);
-    numbered(judge, column);
-    stored_generated(judge, column);
+    numbered(judge, part);
+    stored_generated(judge, part);
     not_null(judge, part);
     inline_key(judge, part, CONSTRAINT_UNIQUE);
     inline_key(judge, part, CONSTRAINT_PRIMARY);

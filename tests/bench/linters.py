@@ -48,7 +48,8 @@ HEAVY = {
         "volatile-default", "serial-column", "identity-column", "stored-generated-column", "constrained-domain",
         "inline-unique", "inline-primary-key", "inline-check", "inline-foreign-key", "not-null-without-default",
         "existing-column", "row-type-in-use", "rewrite-with-siblings", "dynamic-ddl", "unparseable", "alter-type",
-        "set-not-null", "add-check", "add-foreign-key", "add-unique", "create-index"},
+        "set-not-null", "add-check", "add-foreign-key", "add-unique", "create-index", "table-rewrite", "reindex",
+        "attach-partition"},
     "squawk": {
         "adding-field-with-default", "adding-foreign-key-constraint", "adding-not-nullable-field",
         "adding-primary-key-constraint", "adding-required-field", "adding-serial-primary-key-field",
