@@ -29,7 +29,7 @@ def settled(proxy, n):
 
 @pytest.fixture
 def setting(server, proxy_factory, database):
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     proxy = proxy_factory(server, "environment: test\npolicy: {%s}\n" % NOTHING_IS_SMALL)
     return proxy, Connection(proxy.port, database=database, application_name="the tests")
 
@@ -122,7 +122,7 @@ def test_chain(setting):
 
 def test_ddl_is_refused_while_the_log_cannot_be_written(server, proxy_factory, database, folder):
     """The audit's folder vanishes under a read-only mount; as root, a full device stands in: /dev/full."""
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     config = ("listen: [{address: 127.0.0.1, port: @PORT@}]\nupstream: {host: 127.0.0.1, port: %d}\naudit: {path: %s}\n"
               % (server.port, folder / "audit.log"))
     proxy = proxy_factory(config=config)
@@ -170,7 +170,7 @@ def test_kill_leaves_a_chain_that_goes_on(server, proxy_factory, database):
 
 
 def test_observe_records_what_it_would_have_done(server, proxy_factory, database):
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     proxy = proxy_factory(server, "policy: {profile: observe, %s}\n" % NOTHING_IS_SMALL)
     with Connection(proxy.port, database=database) as connection:
         got = connection.query(RISKY)
@@ -180,7 +180,7 @@ def test_observe_records_what_it_would_have_done(server, proxy_factory, database
 
 
 def test_waivers(server, proxy_factory, database):
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     proxy = proxy_factory(server, "policy: {%s, waivers: {roles: [postgres], require_reason: true}}\n" % NOTHING_IS_SMALL)
     with Connection(proxy.port, database=database) as connection:
         assert error_of(connection.query("/* pgsluice: allow volatile-default */ " + RISKY))["C"] == "SL001"

@@ -206,7 +206,7 @@ def test_dbmate(server, proxy_factory, database, folder):
 def test_dbmate_is_told_of_the_refusal(server, proxy_factory, database, folder):
     migrations(folder, {"migrations/20260101000000_risky.sql":
                         "-- migrate:up\nCREATE TABLE other (a int);\n%s;\n-- migrate:down\n" % RISKY})
-    server.sql("CREATE TABLE items (id int)", database)
+    server.sql("CREATE TABLE items (id int); INSERT INTO items VALUES (1)", database)
     proxy = proxy_factory(server, NOTHING_IS_SMALL)
     done = dbmate(proxy.port, database, folder, "up")
     assert done.returncode != 0 and "volatile-default" in done.stderr + done.stdout

@@ -21,7 +21,7 @@ def columns(server, database):
 
 @pytest.fixture
 def setting(server, proxy_factory, database):
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     return proxy_factory(server, "policy: {small_table: {rows: 0, size: 0}}\n")
 
 

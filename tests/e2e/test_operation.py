@@ -299,7 +299,7 @@ def test_reload_says_what_changed(server, proxy_factory):
 
 
 def test_reload_changes_the_policy_of_open_sessions(server, proxy_factory, database):
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     proxy = proxy_factory(server, "policy: {small_table: {rows: 0, size: 0}}\n")
     text = proxy.config_path.read_text().replace("policy: {small_table: {rows: 0, size: 0}}\n", "")
     risky = "ALTER TABLE t ADD COLUMN u uuid DEFAULT gen_random_uuid()"
@@ -401,7 +401,7 @@ def get(port, path):
 
 def test_metrics_and_health(server, proxy_factory, database):
     admin = free_port()
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     proxy = proxy_factory(server, "admin: {address: 127.0.0.1, port: %d}\n"
                           "policy: {small_table: {rows: 0, size: 0}}\n" % admin)
     with Connection(proxy.port, database=database) as connection:

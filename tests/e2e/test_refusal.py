@@ -109,7 +109,7 @@ def test_the_fields_of_a_refusal(pair):
 
 def test_psql_draws_its_caret(server, proxy_factory, database):
     proxy = proxy_factory(server, NOTHING_IS_SMALL)
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     done = psql(proxy.port, RISKY + ";\n", database)
     lines = done.stderr.splitlines()
     line = next(i for i, text in enumerate(lines) if text.startswith("LINE 1: "))
@@ -122,7 +122,7 @@ def test_psql_draws_its_caret(server, proxy_factory, database):
 def test_refusal_in_the_clients_encoding(server, proxy_factory, database, encoding):
     proxy = proxy_factory(server, NOTHING_IS_SMALL)
     name = "naïve" if encoding != "SJIS" else "表示能"
-    server.sql('CREATE TABLE "%s" (a int)' % name, database)
+    server.sql('CREATE TABLE "%s" (a int); INSERT INTO "%s" VALUES (1)' % (name, name), database)
     codec = {"UTF8": "utf-8", "LATIN1": "latin-1", "SJIS": "cp932"}[encoding]
     with Connection(proxy.port, database=database, client_encoding=encoding) as connection:
         sql = 'ALTER TABLE "%s" ADD COLUMN u uuid DEFAULT gen_random_uuid()' % name
@@ -138,7 +138,7 @@ def test_refusal_in_the_clients_encoding(server, proxy_factory, database, encodi
 def test_escaped_strings_when_standard_conforming_strings_is_off(server, proxy_factory, database):
     """What the server reads as a string is no statement, and what it reads as a statement is no string."""
     proxy = proxy_factory(server, NOTHING_IS_SMALL)
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     hidden = r"SELECT 'a\'; " + RISKY + r"; --'"
     with Connection(proxy.port, database=database) as connection:
         assert error_of(connection.query(hidden))["C"] == "SL001"  # on: the string ends at the first quote
@@ -157,7 +157,7 @@ def test_escaped_strings_when_standard_conforming_strings_is_off(server, proxy_f
 def test_sjis_backslash_is_half_a_character(server, proxy_factory, database):
     """In SJIS the byte 0x5C may be the second half of a character: E'表' ends at its quote."""
     proxy = proxy_factory(server, NOTHING_IS_SMALL)
-    server.sql("CREATE TABLE t (a int)", database)
+    server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database)
     with Connection(proxy.port, database=database, client_encoding="SJIS") as connection:
         sql = b"SELECT E'\x95\x5c'; " + RISKY.encode() + b" --'"
         assert error_of(connection.query(sql))["C"] == "SL001"
