@@ -294,15 +294,15 @@ static bool client_waits(const struct engine *engine)
     case WAIT_JUDGE:
         return engine->held && !engine->held->answered && (!engine->question || ask_waits(engine));
     case WAIT_QUIET:
-        return engine->ledger.count && !engine->unsynced && !engine->copy_in;
+        return engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
     case WAIT_COPY:
         return engine_copy_open(engine);
     case WAIT_LEDGER:
-        return ledger_full(&engine->ledger);
+        return ledger_full(&engine->ledger) && engine->doubt != DOUBT_DIRTY;
     case WAIT_LOGIN:
         return engine->login && !engine->answer_due;
     case WAIT_PREPARED:
-        return engine->prepared && prepared_must_wait(engine->prepared);
+        return engine->prepared && prepared_must_wait(engine->prepared) && !engine_lost_count(engine);
     }
     return false;
 }

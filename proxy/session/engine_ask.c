@@ -94,13 +94,13 @@ static bool ask_write(struct engine *engine, struct question *question, struct w
 
 bool ask_waits(const struct engine *engine)
 {
-    return !engine->unsynced && engine->ledger.count > 0 && !engine->copy_in;
+    return !engine->unsynced && engine->ledger.count > 0 && !engine->copy_in && !engine_lost_count(engine);
 }
 
 /* Can it be asked now? What has happened since engine_ask may have changed that. */
 static bool ask_possible(const struct engine *engine)
 {
-    return !engine->skipping && !engine->copy_in && !ask_before_query(engine) &&
+    return !engine->skipping && !engine->copy_in && !engine_lost_count(engine) && !ask_before_query(engine) &&
            engine->ledger.count + 8 <= LEDGER_MAX && (engine->unsynced || engine->status != 'E');
 }
 

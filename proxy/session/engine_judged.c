@@ -286,6 +286,8 @@ size_t held_resolve(struct engine *engine, const struct frame *frame, const stru
         taken = drop_failed(engine, frame, sinks);
     else if (engine->skipping)
         taken = forward_skipped(engine, frame, sinks);
+    else if (engine_lost_count(engine))
+        taken = engine_cut_in_doubt(engine, sinks);
     else if (held->answer.as == JUDGED_FORWARD)
         taken = forward(engine, frame, sinks);
     else

@@ -28,11 +28,15 @@ static void end_head(struct engine *engine)
     ledger_pop(&engine->ledger);
 }
 
-/* The head never got its answer. */
+/* The head never got its answer. Of the changes of names all that are not settled stand between the same two
+ * Syncs (prepared_must_wait): with one of them all are dropped. */
 static void drop_head(struct engine *engine)
 {
     struct ledger_entry *head = ledger_head(&engine->ledger);
-    if (head->extra) {
+    const struct extra *extra = head->extra;
+    if (extra) {
+        if (extra->change && engine->prepared)
+            prepared_undo(engine->prepared);
         trail_forgotten(engine, head->extra);
         engine_entry_drop(engine, head);
     }
@@ -57,20 +61,12 @@ static void note_doubt(struct engine *engine, const struct ledger_entry *head, b
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
-/* How many ReadyForQuery were asked for before the head. */
-static uint32_t segment_of_head(const struct engine *engine)
-{
-    return engine->ledger.givers_pushed - engine->ledger.givers;
-}
-
 /* Entries that the server skips: up to the next Sync, which stays. In doubt it may have taken those behind
  * the COPY all the same. */
 static void drop_skipped(struct engine *engine)
 {
     struct ledger_entry *head;
     unsigned dropped = 0;
-    if (engine->prepared)
-        prepared_undo(engine->prepared, segment_of_head(engine));
     for (; (head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC; dropped++) {
         trail_failed(engine, head->extra, engine->error);
         drop_head(engine);
@@ -143,6 +139,12 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
 
 /* ---- ReadyForQuery ----------------------------------------------------------------------------------- */
 
+/* How many ReadyForQuery were asked for before the head. */
+static uint32_t segment_of_head(const struct engine *engine)
+{
+    return engine->ledger.givers_pushed - engine->ledger.givers;
+}
+
 static void note_ready(struct engine *engine, char status)
 {
     engine->status = status;
@@ -161,8 +163,6 @@ static void note_ready(struct engine *engine, char status)
 static void drop_unanswered(struct engine *engine)
 {
     struct ledger_entry *head;
-    if (engine->prepared && !ledger_gives_ready(ledger_head(&engine->ledger)->kind))
-        prepared_undo(engine->prepared, segment_of_head(engine));
     while ((head = ledger_head(&engine->ledger)) != NULL && !ledger_gives_ready(head->kind))
         drop_head(engine);
 }

@@ -20,8 +20,7 @@ struct items {
 
 struct prepared {
     struct items names, journal;
-    size_t settled;   /* of the journal: from the front */
-    uint32_t segment; /* of the journal's changes, all of them */
+    size_t settled; /* of the journal: from the front */
     size_t bytes;
     bool synced;
 };
@@ -156,7 +155,6 @@ enum prepared_change prepared_set(struct prepared *prepared, bool portal, const 
     /* An undo puts a name back that a later change may have taken out: keep room for it. */
     if (!names_room(prepared) || !items_add(&prepared->journal, &before))
         return PREPARED_FULL;
-    prepared->segment = segment;
     text_take(prepared, text);
     names_put(prepared, &(struct item){.name = *name, .portal = portal, .segment = segment, .text = text});
     return PREPARED_CHANGED;
@@ -179,10 +177,8 @@ void prepared_settle(struct prepared *prepared)
         journal_restart(prepared);
 }
 
-void prepared_undo(struct prepared *prepared, uint32_t segment)
+void prepared_undo(struct prepared *prepared)
 {
-    if (segment != prepared->segment)
-        return; /* they were sent behind the Sync that ends the skipping */
     while (prepared->journal.n > prepared->settled) {
         struct item before = prepared->journal.at[--prepared->journal.n];
         struct item *now = names_find(prepared, before.portal, &before.name);

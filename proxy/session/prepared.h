@@ -56,14 +56,13 @@ struct prepared_text *prepared_find(struct prepared *, bool portal, const struct
 
 enum prepared_change { PREPARED_NOTHING, PREPARED_CHANGED, PREPARED_FULL };
 /* From now on the name means this text (a reference is taken), or nothing that matters (NULL). `segment` is
- * how many ReadyForQuery were asked for before: where a portal's transaction may end, and an error's reach
- * does. PREPARED_CHANGED: one change was put into the journal. */
+ * how many ReadyForQuery were asked for before: where a portal's transaction may end.
+ * PREPARED_CHANGED: one change was put into the journal. */
 enum prepared_change prepared_set(struct prepared *, bool portal, const struct prepared_name *,
                                   struct prepared_text *, uint32_t segment);
 
 void prepared_settle(struct prepared *); /* the oldest change is true now */
-/* An error in this segment: none of the journal's changes in it will be. */
-void prepared_undo(struct prepared *, uint32_t segment);
+void prepared_undo(struct prepared *);   /* none of the journal's changes will be */
 void prepared_synced(struct prepared *); /* a Sync or Query follows what is in the journal */
 bool prepared_must_wait(const struct prepared *);
 /* A transaction has ended: portals bound before the ReadyForQuery of number `segment` are gone. */

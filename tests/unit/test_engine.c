@@ -378,10 +378,9 @@ static void prepared_names(void **state)
     assert_null(prepared_find(prepared, false, &name));
     prepared_synced(prepared);
     assert_true(prepared_must_wait(prepared));
-    prepared_settle(prepared);  /* the first holds, the second does not */
-    prepared_undo(prepared, 1); /* of a segment before */
+    prepared_settle(prepared); /* the first holds, the second does not */
     assert_null(prepared_find(prepared, false, &name));
-    prepared_undo(prepared, 0);
+    prepared_undo(prepared);
     assert_ptr_equal(prepared_find(prepared, false, &name), two);
     assert_false(prepared_must_wait(prepared));
     assert_int_equal(prepared_set(prepared, true, &name, one, 5), PREPARED_CHANGED);
