@@ -1,5 +1,5 @@
 /*
- * What a struct conf really is. Its members besides `conf` are known to this room only.
+ * What a struct conf really is. Its members besides `conf` are known to this folder only.
  */
 #ifndef PGSLUICE_CONF_SNAPSHOT_H
 #define PGSLUICE_CONF_SNAPSHOT_H

@@ -54,7 +54,7 @@ enum gate_class {
     GATE_DO,    /* DO: has to be parsed, its body too */
     GATE_TRANSACTION_BEGIN, /* BEGIN, START TRANSACTION */
     GATE_TRANSACTION_END,   /* COMMIT END ROLLBACK ABORT, PREPARE TRANSACTION; ROLLBACK TO too: anything that
-                               can   leave a failed transaction */
+                               can leave a failed transaction */
     GATE_SETTING,           /* SET RESET DISCARD: may change how the next text is read */
     GATE_CLASS_COUNT
 };

@@ -98,7 +98,7 @@ struct effects policy_effects(const void *talloc_parent, const struct facts *, c
  * `action` is always filled; has_action says that the file named it, not the profile. */
 struct conf_rule policy_rule(const struct policy_context *, enum rule, const struct name *object);
 
-/* Documentation of a rule: for `check --explain`, SHOW RULES and the README. */
+/* Documentation of a rule, for `check --explain`. */
 struct rule_doc {
     const char *summary;  /* one line */
     const char *happens;  /* what PostgreSQL does */

@@ -1,5 +1,5 @@
 /*
- * What each rule of the contract is about: printed by `pgsluice check --explain`, SHOW RULES and the README.
+ * What each rule is about: printed by `pgsluice check --explain`.
  */
 #include "policy/policy.h"
 

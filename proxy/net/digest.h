@@ -1,5 +1,5 @@
 /*
- * SHA-256, for the rooms that may not include OpenSSL themselves.
+ * SHA-256, for the folders that may not include OpenSSL themselves.
  */
 #ifndef PGSLUICE_PROXY_NET_DIGEST_H
 #define PGSLUICE_PROXY_NET_DIGEST_H
