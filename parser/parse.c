@@ -14,8 +14,8 @@
 /* A fingerprint is for finding the same statement again; nobody looks for one of this length. */
 enum { FINGERPRINT_MAX = 8192 };
 
-/* A tree of this size is one of some hundred thousand nodes, for which jansson takes about forty times as much
- * memory and a second. The densest 256 kB (the default of limits.statement) stay below. */
+/* A tree of this size is one of some hundred thousand nodes, for which jansson takes about forty times as
+ * much memory and a second. The densest 256 kB (the default of limits.statement) stay below. */
 enum { TREE_MAX = 8 << 20 };
 
 int parser_thread_create(pthread_t *thread, void *(*run)(void *), void *argument)

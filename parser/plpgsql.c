@@ -4,8 +4,8 @@
  * pg_query_parse_plpgsql() is not used: it knows no types and so refuses bodies that a server takes (a cursor
  * with parameters that is opened), ends the process by an assertion where there is no body string, and gives
  * lines only. What is needed of the language is little, and its own grammar (pl_gram.y) reads expressions the
- * same way as is done here: up to the keyword that ends them, outside of parentheses. The words this relies on
- * are reserved in PL/pgSQL, so that no variable can be named so.
+ * same way as is done here: up to the keyword that ends them, outside of parentheses. The words this relies
+ * on are reserved in PL/pgSQL, so that no variable can be named so.
  *
  * One pass, no recursion: blocks are not nested here, each of their keywords just leads to the next
  * statement.

@@ -26,8 +26,9 @@
  * there is nothing to ask. */
 char *catalog_questions(const void *talloc_parent, const struct facts *);
 
-/* One query for PostgreSQL 13 to 18; $1 is text; one row, one column of ASCII text. It changes nothing, takes
- * no lock but those on the system catalogs, and doesn't depend on search_path, role or settings. */
+/* One query for PostgreSQL 13 to 18; $1 is text; one row, one column of ASCII text. It changes nothing
+ * and doesn't depend on search_path, role or settings. It locks (ACCESS SHARE) system catalogs and, for its
+ * size, what the statement works on where nobody else holds or awaits ACCESS EXCLUSIVE. */
 const char *catalog_sql(void);
 
 /* ---- the answer --------------------------------------------------------------------------------------- */
@@ -85,8 +86,8 @@ struct catalog_relation {
     const char *schema, *name;
     char kind, persistence; /* relkind, relpersistence */
     double rows;            /* estimated; below 0: unknown */
-    uint64_t size;          /* bytes: as of now where the statement works on it and asking doesn't wait, else as of
-                               the last VACUUM or ANALYZE */
+    uint64_t size; /* bytes: as of now where the statement works on it and asking doesn't wait, else as of
+                      the last VACUUM or ANALYZE */
     const char *owner;
     bool may_own;   /* the current user has the owner's rights */
     bool temporary; /* this session's */
@@ -190,7 +191,7 @@ struct catalog {
     int server_version; /* 150018 */
     const char *database, *user, *session_user;
     bool superuser, in_recovery, read_only;
-    uint64_t now; /* number of this transaction, or the next to come; 0: unknown */
+    uint64_t now;      /* number of this transaction, or the next to come; 0: unknown */
     const char **path; /* current_schemas(true) */
     size_t n_path;
     struct catalog_schema *schemas; /* those that names were looked for in */

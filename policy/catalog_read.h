@@ -27,7 +27,7 @@ bool answer_true(struct answer_reader *, json_t *);
 char answer_letter(struct answer_reader *, json_t *); /* "char": '\0' for "" */
 double answer_number(struct answer_reader *, json_t *);
 int answer_int(struct answer_reader *, json_t *);
-uint64_t answer_count(struct answer_reader *, json_t *); /* null or left out: 0 */
+uint64_t answer_count(struct answer_reader *, json_t *);                     /* null or left out: 0 */
 uint32_t answer_oid(struct answer_reader *, json_t *);                       /* a number, as text or not */
 enum catalog_volatility answer_volatility(struct answer_reader *, json_t *); /* null: IMMUTABLE */
 int *answer_ints(struct answer_reader *, json_t *, size_t *n);               /* null: none */

@@ -8,9 +8,9 @@
  * - No function that opens a relation or asks for its lock (pg_get_expr, regclass, …): another session
  * may hold ACCESS EXCLUSIVE on it. Nor one that raises for an object that was dropped in between. Expressions
  * are the stored trees.
- * - But for pg_relation_size(): a table that was never analyzed, or filled since, must not be taken for small. It
- * is only called for what the statement works on, where the lock manager shows nobody else who holds or awaits
- * ACCESS EXCLUSIVE; one who comes in that very moment holds up the statement itself as well.
+ * - But for pg_relation_size(): a table that was never analyzed, or filled since, must not be taken for
+ * small. It is only called for what the statement works on, where the lock manager shows nobody else who
+ * holds or awaits ACCESS EXCLUSIVE; one who comes in that very moment holds up the statement itself as well.
  * - Nothing that asks the statistics collector, which up to 14 could take its time.
  * - A name may hold what client_encoding doesn't have: the answer leaves as base64 of the server's own
  * encoding, whose name stands in front of it.

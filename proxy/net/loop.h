@@ -1,6 +1,6 @@
 /*
- * Loops: one libev loop a thread. Everything that belongs to a loop is touched on its thread only; other threads
- * reach it through loop_post. This header hides libev from the rest of the proxy.
+ * Loops: one libev loop a thread. Everything that belongs to a loop is touched on its thread only; other
+ * threads reach it through loop_post. This header hides libev from the rest of the proxy.
  */
 #ifndef PGSLUICE_PROXY_NET_LOOP_H
 #define PGSLUICE_PROXY_NET_LOOP_H
@@ -11,7 +11,8 @@
 
 struct loop;
 
-/* A piece of work for a loop: embed it; `run` is called once on the loop's thread, in the order of posting. */
+/* A piece of work for a loop: embed it; `run` is called once on the loop's thread, in the order of posting.
+ */
 struct loop_task {
     void (*run)(struct loop_task *);
     struct loop_task *next;
@@ -19,8 +20,8 @@ struct loop_task {
 
 struct loop *loop_new(void); /* NULL: errno */
 void loop_free(struct loop *);
-void loop_run(struct loop *); /* until loop_stop */
-void loop_stop(struct loop *); /* from its own thread or by a posted task */
+void loop_run(struct loop *);                      /* until loop_stop */
+void loop_stop(struct loop *);                     /* from its own thread or by a posted task */
 void loop_post(struct loop *, struct loop_task *); /* any thread */
 double loop_now(const struct loop *); /* seconds, monotonic enough for durations; cached per iteration */
 
@@ -37,7 +38,8 @@ void loop_timer_free(struct loop_timer *);
 /* Foreign file descriptors (the HTTP server's, libpq's). */
 struct loop_watch;
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
-struct loop_watch *loop_watch_new(struct loop *, int fd, void (*ready)(void *argument, int events), void *argument);
+struct loop_watch *loop_watch_new(struct loop *, int fd, void (*ready)(void *argument, int events),
+                                  void *argument);
 void loop_watch_set(struct loop_watch *, int events);
 void loop_watch_free(struct loop_watch *);
 

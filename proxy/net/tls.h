@@ -1,6 +1,6 @@
 /*
- * TLS contexts of both legs, made from the configuration. A context is immutable and reference counted: a reload
- * makes new ones, streams that are open keep theirs.
+ * TLS contexts of both legs, made from the configuration. A context is immutable and reference counted: a
+ * reload makes new ones, streams that are open keep theirs.
  */
 #ifndef PGSLUICE_PROXY_NET_TLS_H
 #define PGSLUICE_PROXY_NET_TLS_H
@@ -14,7 +14,8 @@ struct tls_context;
 struct stream;
 
 /* NULL and a message naming the file when a certificate, key or CA can't be used. TLS 1.2 at least.
- * For a leg whose mode is disable (client leg: also allow without a certificate): NULL with an empty message. */
+ * For a leg whose mode is disable (client leg: also allow without a certificate): NULL with an empty message.
+ */
 struct tls_context *tls_context_client_leg(const struct conf_tls *, char *error, size_t size);
 struct tls_context *tls_context_upstream_leg(const struct conf_tls *, char *error, size_t size);
 struct tls_context *tls_context_ref(struct tls_context *);

@@ -1,9 +1,10 @@
 /*
  * The servers: their addresses, which of them is the primary, and how a session gets a connection to one.
  *
- * One struct upstream a process, kept by the control loop; loops read a snapshot. Names are resolved on the control
- * thread's helper, never on a loop. With `target: primary` the monitor (upstream.monitor, else online.maintenance)
- * asks each host pg_is_in_recovery(); without one, what sessions see (in_hot_standby, 14 and later) is remembered.
+ * One struct upstream a process, kept by the control loop; loops read a snapshot. Names are resolved on a
+ * thread of their own, never on a loop. With `target: primary` the monitor (upstream.monitor, else
+ * online.maintenance) asks each host pg_is_in_recovery(); without one, what sessions see (in_hot_standby, 14
+ * and later) is remembered.
  */
 #ifndef PGSLUICE_PROXY_NET_UPSTREAM_H
 #define PGSLUICE_PROXY_NET_UPSTREAM_H
@@ -19,7 +20,7 @@ enum host_role { HOST_UNKNOWN, HOST_PRIMARY, HOST_STANDBY, HOST_DOWN };
 struct upstream_address {
     struct sockaddr_storage address;
     socklen_t length;
-    unsigned host;        /* index into conf->upstream.hosts */
+    unsigned host; /* index into conf->upstream.hosts */
 };
 
 /* Immutable, reference counted. Ordered by preference for a new session. */

@@ -1,6 +1,6 @@
 /*
- * Metrics. Each loop and each judge owns a struct metrics and is the only writer of it (relaxed atomic stores,
- * no lock, no shared cache line); the scrape adds them all up. Rows are in metrics.def.
+ * Metrics. Each loop and each judge owns a struct metrics and is the only writer of it (relaxed atomic
+ * stores, no lock, no shared cache line); the scrape adds them all up. Rows are in metrics.def.
  */
 #ifndef PGSLUICE_PROXY_OBSERVE_METRICS_H
 #define PGSLUICE_PROXY_OBSERVE_METRICS_H
@@ -44,10 +44,12 @@ static inline void metric_sub(struct metrics *metrics, enum metric metric, uint6
 
 /* One statement was judged; the judges call this, nobody else. */
 void metrics_judge_time(struct metrics *, uint64_t nanoseconds);
-void metrics_judged(struct metrics *, uint64_t nanoseconds, enum action, const uint8_t *rules, size_t n_rules);
+void metrics_judged(struct metrics *, uint64_t nanoseconds, enum action, const uint8_t *rules,
+                    size_t n_rules);
 
 struct audit;
-void metrics_audit(struct audit *); /* whose state is rendered too; NULL: none. It must outlive every rendering */
+void metrics_audit(
+    struct audit *); /* whose state is rendered too; NULL: none. It must outlive every rendering */
 
 /* The Prometheus text format (version 0.0.4); malloc'ed, *length without the terminating NUL. */
 char *metrics_render(size_t *length);

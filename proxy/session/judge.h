@@ -73,7 +73,7 @@ bool judge_submit(struct judge_bench *, struct judge_job *);
 /* A judgement for the case that a job could not be made or submitted: refuse with SL900 and these words. */
 void judgement_fault(struct judgement *, const char *message, const char *hint);
 
-/* The same work on the caller's own thread (must be a parser thread), for tests and `check`. */
+/* The same work on the caller's own thread (must be a parser thread), for tests. */
 void judge_now(struct judge_job *, struct audit *);
 
 #endif

@@ -110,7 +110,8 @@ bool judge_passes_by(const struct judged *judged)
 
 /* A lock that is held when the statement comes: by the transaction of the message's beginning, or by a
  * statement of the message in front of it. */
-static const struct policy_held *held_at(const struct judge_work *work, size_t index, struct policy_held *held)
+static const struct policy_held *held_at(const struct judge_work *work, size_t index,
+                                         struct policy_held *held)
 {
     const struct engine_statement *statement = &work->statements[index];
     if (work->session.held && statement->ends == 0) {

@@ -1,6 +1,6 @@
 /*
- * The yardstick: a bare relay. One thread, one epoll; each client connection gets one server connection, bytes go
- * from one to the other, nothing is looked at. What it costs is what any proxy must cost.
+ * The yardstick: a bare relay. One thread, one epoll; each client connection gets one server connection,
+ * bytes go from one to the other, nothing is looked at. What it costs is what any proxy must cost.
  *
  *   relay LISTEN_PORT UPSTREAM_PORT      (127.0.0.1 both)
  *
@@ -30,7 +30,8 @@ static int inet_socket(uint16_t port, int listening)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK * listening, 0);
     int on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -37,12 +37,11 @@ static struct judge_job *job_of(const char *sql, const struct stand *stand)
         bool is;
         at += gate_scan(&gate, (const uint8_t *)sql + at, n - at, &found, &is);
         if ((is || (at == n && gate_finish(&gate, &found, NULL))) && gate_class_judged(found.class))
-            statements[count++] = (struct engine_statement){
-                .text = sql + found.start,
-                .length = (size_t)(found.end - found.start),
-                .offset = found.start,
-                .class = found.class,
-                .index = found.index};
+            statements[count++] = (struct engine_statement){.text = sql + found.start,
+                                                            .length = (size_t)(found.end - found.start),
+                                                            .offset = found.start,
+                                                            .class = found.class,
+                                                            .index = found.index};
     }
     struct conf *conf = conf_load_text(configuration, strlen(configuration), "test", &mistakes);
     conf_mistakes_free(&mistakes);
