@@ -305,8 +305,9 @@
     " AND EXISTS (SELECT FROM lock AS l WHERE l.relation" EQ "rel.oid AND l.pid" EQ PG "pg_backend_pid()"    \
     " AND l.granted AND l.mode" EQ "'AccessExclusiveLock')) AS x), false)"
 
-/* The number of the transaction that made it, of 64 bits; null where it is frozen by its number. The same row;
- * within two thousand million transactions of now, as all rows that are not frozen are. */
+/* The number of the transaction that made it, of 64 bits; null where it is frozen by its number. The same row. Right
+ * for all rows that are not frozen, which are within 2^31 transactions of now; one that is frozen and older keeps its
+ * 32 bits and seems younger by a multiple of 2^32 (table_new() in effects_table.c lives with that). */
 #define BORN                                                                                                 \
     "(SELECT CASE WHEN x.d" LT "2147483648 THEN x.base" ADD "x.d ELSE x.base" ADD "x.d" SUB "4294967296 END" \
     " FROM (SELECT COALESCE(own.top, own.xmax) AS base, " PG "mod(CAST(CAST(a.xmin AS " PG "text) AS " PG    \

@@ -387,14 +387,40 @@ static bool table_missing(struct parts *parts, const struct look *look)
     return true;
 }
 
-/* CONCURRENTLY commits in between, so it refuses to run inside a transaction (or a DO block). */
-static void concurrently_in_transaction(struct parts *parts, const struct look *look)
+/* Several tables, each in a transaction of its own. CLUSTER of a partitioned table came with 15. */
+static bool commits_each(const struct look *look)
 {
     const struct facts *facts = look->facts;
-    bool commits = facts->kind == STATEMENT_CREATE_INDEX || facts->kind == STATEMENT_DROP ||
-                   strcmp(facts->tag == NULL ? "" : facts->tag, "REINDEX") == 0;
-    if (facts->concurrently && commits && look->context->in_transaction)
+    const char *tag = facts->tag == NULL ? "" : facts->tag, *kind = facts->object_kind;
+    const struct catalog_relation *relation = look->table.relation;
+    bool whole = relation != NULL && strchr("pI", relation->kind) != NULL;
+    if (strcmp(tag, "CLUSTER") == 0)
+        return facts->object.name == NULL || (whole && context_major(look->context) >= 15);
+    if (strcmp(tag, "REINDEX") != 0)
+        return false;
+    if (strcmp(kind, "TABLE") != 0 && strcmp(kind, "INDEX") != 0)
+        return true;
+    return whole && context_major(look->context) >= 14;
+}
+
+/* What commits in between refuses to run inside a transaction (or a DO block). REFRESH … CONCURRENTLY
+ * doesn't. */
+static void commits_in_transaction(struct parts *parts, const struct look *look)
+{
+    const struct facts *facts = look->facts;
+    const char *tag = facts->tag == NULL ? "" : facts->tag;
+    bool concurrently = facts->concurrently && (facts->kind == STATEMENT_CREATE_INDEX ||
+                                                facts->kind == STATEMENT_DROP || strcmp(tag, "REINDEX") == 0);
+    bool vacuum = facts->kind == STATEMENT_OTHER_DDL && strcmp(tag, "VACUUM") == 0;
+    if (!look->context->in_transaction)
+        return;
+    for (size_t i = 0; i < facts->n_alters; i++)
+        concurrently = concurrently ||
+                       (facts->alters[i].kind == ALTER_DETACH_PARTITION && facts->alters[i].concurrently);
+    if (concurrently)
         fails(parts, "CONCURRENTLY cannot run inside a transaction block");
+    else if (vacuum || commits_each(look))
+        fails(parts, "%s cannot run inside a transaction block", tag);
 }
 
 /* What the session, and event triggers, make of any DDL. */
@@ -425,7 +451,7 @@ struct parts *parts_of(const void *talloc_parent, const struct look *look)
     }
     if (!table_missing(parts, look))
         statement_effects(parts, look);
-    concurrently_in_transaction(parts, look);
+    commits_in_transaction(parts, look);
     session_refuses(parts, look);
     return parts;
 }

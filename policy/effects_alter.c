@@ -102,6 +102,22 @@ static bool marked_not_null(const struct catalog_relation *relation, const struc
     return column->not_null;
 }
 
+/* From 18 on the mark is a constraint. One that is inherited is in every child, valid where the parent's is,
+ * and can't be dropped there; before, a child may be without what its parent has. */
+static bool not_null_below(const struct look *look, const struct catalog_relation *relation,
+                           const struct catalog_column *column)
+{
+    if (relation->children == 0 || relation->kind == 'p')
+        return true;
+    for (size_t i = 0; context_major(look->context) >= 18 && i < relation->n_constraints; i++) {
+        const struct catalog_constraint *constraint = &relation->constraints[i];
+        if (constraint->type == 'n' && constraint->validated && !constraint->no_inherit &&
+            constraint->n_columns == 1 && constraint->columns[0] == column->number)
+            return true;
+    }
+    return false;
+}
+
 /* Would making this column NOT NULL read the table? A CHECK that is dropped, or made, beside it isn't counted
  * on. */
 static enum answer reads_for_not_null(const struct look *look, const char *name)
@@ -111,8 +127,6 @@ static enum answer reads_for_not_null(const struct look *look, const char *name)
     if (column == NULL)
         return ANSWER_UNKNOWN;
     bool certain = marked_not_null(relation, column), proven = catalog_not_null_proven(relation, column);
-    bool kin =
-        relation->children > 0 && relation->kind != 'p'; /* a child may be without what its parent has */
     for (size_t i = 0; i < look->facts->n_alters; i++) {
         const struct alter *other = &look->facts->alters[i];
         enum alter_kind kind = other->kind;
@@ -124,7 +138,7 @@ static enum answer reads_for_not_null(const struct look *look, const char *name)
             return ANSWER_UNKNOWN;
     }
     if (certain || proven)
-        return kin ? ANSWER_UNKNOWN : ANSWER_NO;
+        return not_null_below(look, relation, column) ? ANSWER_NO : ANSWER_UNKNOWN;
     return ANSWER_YES;
 }
 
@@ -233,6 +247,8 @@ static void add_unique(struct part *part, const struct look *look, const struct 
     columns_exist(part, look, constraint->columns, constraint->n_columns);
     if (relation == NULL)
         return;
+    if (look->facts->only && relation->kind == 'p')
+        part->index_build = ANSWER_NO; /* the parent's is made invalid, until each partition's is attached */
     const struct catalog_constraint *old = effects_primary_key(relation);
     if (primary && old != NULL && !dropped_here(look->facts, ALTER_DROP_CONSTRAINT, old->name))
         part_fails(part, "multiple primary keys for table \"%s\" are not allowed", relation->name);

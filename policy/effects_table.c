@@ -218,12 +218,26 @@ bool table_small(const struct look *look)
            table_size(relation) <= policy->small_table_size;
 }
 
+/* Made since the session began to ask? A frozen row keeps its number's 32 bits, and nothing that SQL shows
+ * tells it from one made in this turn of the counter: a table that is 2^32 transactions old, or a multiple of
+ * that, can seem born now. So only the last million count. That leaves a chance of one in 4,000 for each such
+ * table, to a session that has seen as many transactions go by; and what is older is no longer new in any
+ * case. */
+static bool table_new(const struct look *look)
+{
+    static const uint64_t window = 1 << 20;
+    const struct catalog_relation *relation = look->table.relation;
+    const struct policy_context *context = look->context;
+    if (relation == NULL || context->names == NULL || context->since == 0 || relation->born == 0)
+        return false;
+    uint64_t now = context->names->now;
+    return relation->born >= context->since && relation->born <= now && now - relation->born < window;
+}
+
 bool table_private(const struct look *look)
 {
     const struct catalog_relation *relation = look->table.relation;
-    const struct policy_context *context = look->context;
-    if (relation != NULL && context->since && relation->born >= context->since &&
-        relation->born <= context->names->now)
+    if (table_new(look))
         return true;
     return look->table.fresh || (relation != NULL && relation->persistence == 't');
 }
