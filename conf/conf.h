@@ -36,7 +36,7 @@ const char *profile_name(enum profile);
 const char *rule_name(enum rule); /* "volatile-default" */
 bool rule_of(const char *name, size_t length, enum rule *);
 enum rule_group rule_group_of(enum rule);
-bool rule_available(enum rule); /* false: part of the contract, implemented later */
+bool rule_available(enum rule); /* false: the name is taken, the rule comes later */
 /* What the profile itself says of a rule; observe answers as standard does (and enforces nothing). */
 enum action rule_profile_action(enum rule, enum profile);
 

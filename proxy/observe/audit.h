@@ -64,7 +64,7 @@ struct audit_state {
 };
 void audit_state(struct audit *, struct audit_state *);
 
-/* `pgsluice audit verify FILE` and `show FILE`: exit codes of the contract. */
+/* `pgsluice audit verify FILE` and `show FILE`: exit codes as of proxy/README.md. */
 int cmd_audit(int argc, char **argv);
 
 #endif

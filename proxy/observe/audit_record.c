@@ -1,5 +1,5 @@
 /*
- * What a record says, field by field in the order of the contract.
+ * What a record says, field by field, always in this order.
  */
 #include "proxy/observe/audit_record.h"
 

@@ -1,6 +1,6 @@
 /*
  * What the gate costs: nanoseconds per text and per byte, on texts as applications send them and on long
- * ones. Build with the preset "release", target bench_gate; run with no arguments.
+ * ones. Build with "cmake --preset release -DPGSLUICE_TESTS=ON", target bench_gate; no arguments.
  */
 #include "parser/gate.h"
 
