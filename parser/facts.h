@@ -104,6 +104,8 @@ struct constraint {
     size_t n_referenced_columns;
     const char *using_index; /* UNIQUE USING INDEX, or NULL */
     bool not_valid, no_inherit, deferrable, initially_deferred, always /* identity */;
+    char on_delete, on_update; /* FOREIGN: r restrict, c cascade, n set null, d set default; else neither */
+    bool match_full, nulls_not_distinct;
     bool generated_virtual; /* GENERATED … VIRTUAL, or neither word (PostgreSQL 18: virtual) */
     int place, end;         /* the clause from its first word to behind its last; end -1 if unknown */
 };
@@ -240,8 +242,8 @@ struct facts {
     const char *identity; /* for the log: quoted, schema-qualified where the author did; "" if none */
 
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
-    bool moves; /* it reads or writes many rows, as far as its text says: UPDATE, DELETE, MERGE, INSERT of a query
-                   or of many VALUES, COPY … FROM, CREATE TABLE AS, or WITH one of these */
+    bool moves; /* it reads or writes many rows, as far as its text says: UPDATE, DELETE, MERGE, INSERT of a
+                   query or of many VALUES, COPY … FROM, CREATE TABLE AS, or WITH one of these */
     struct name index_table; /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
                                 (first) table it inherits from or is a partition of */
     bool partition_of;       /* CREATE TABLE … PARTITION OF */
@@ -271,12 +273,13 @@ struct facts {
 struct facts *facts_of(const void *talloc_parent, const char *text, size_t length, size_t limit, bool scs);
 
 /* Convert a client's text to UTF-8. `encoding` is PostgreSQL's name ("LATIN1", "SJIS", "UTF8", "SQL_ASCII").
- * NULL where the bytes are not valid (the server will refuse them). The number of characters is the same. */
+ * NULL where the bytes can't be read: a server refuses invalid UTF8, but of other encodings it may know
+ * characters that iconv doesn't. A character stays one, but for a few of JIS X 0213 that are two in Unicode. */
 char *text_to_utf8(const void *talloc_parent, const char *text, size_t length, const char *encoding,
                    size_t *utf8_length);
 
-/* The way back, for what is said to a client: a character that the encoding does not have becomes '?'. NULL only
- * for want of memory. */
+/* The way back, for what is said to a client: a character that the encoding does not have becomes '?'. NULL
+ * only for want of memory. */
 char *text_from_utf8(const void *talloc_parent, const char *utf8, const char *encoding);
 
 /* Characters in front of a byte offset of UTF-8 text: what the Position field of an error counts (plus 1). */

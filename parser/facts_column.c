@@ -70,6 +70,12 @@ static bool was_virtual(const struct reader *r, int from, int to)
     return low < source->n_made_virtual && source->made_virtual[low] < to;
 }
 
+static char first_letter(json_t *in, const char *key)
+{
+    const char *text = tree_text(in, key);
+    return text != NULL ? text[0] : '\0';
+}
+
 static void read_constraint(struct reader *r, json_t *in, struct constraint *constraint)
 {
     *constraint = (struct constraint){.kind = kind_of(in)};
@@ -81,6 +87,10 @@ static void read_constraint(struct reader *r, json_t *in, struct constraint *con
     constraint->referenced_columns =
         names_of_list(r, tree_list(in, "pk_attrs"), &constraint->n_referenced_columns);
     constraint->using_index = reader_copy(r, tree_text(in, "indexname"));
+    constraint->on_delete = first_letter(in, "fk_del_action");
+    constraint->on_update = first_letter(in, "fk_upd_action");
+    constraint->match_full = tree_is(in, "fk_matchtype", "f");
+    constraint->nulls_not_distinct = tree_true(in, "nulls_not_distinct");
     constraint->not_valid = tree_true(in, "skip_validation");
     constraint->no_inherit = tree_true(in, "is_no_inherit");
     constraint->deferrable = tree_true(in, "deferrable");

@@ -138,12 +138,12 @@ static void add_unique(struct judge *judge, const struct part *part, const struc
 {
     if (part->index_build == ANSWER_NO)
         return;
-    static const char *const words[] = {[CONSTRAINT_PRIMARY] = "primary key",
-                                        [CONSTRAINT_UNIQUE] = "UNIQUE constraint",
-                                        [CONSTRAINT_EXCLUSION] = "EXCLUDE constraint"};
+    static const char *const words[] = {[CONSTRAINT_PRIMARY] = "a primary key",
+                                        [CONSTRAINT_UNIQUE] = "a UNIQUE constraint",
+                                        [CONSTRAINT_EXCLUSION] = "an EXCLUDE constraint"};
     struct sight sight = {
         .rule = RULE_add_unique, .sure = ANSWER_YES, .place = part->alter->place, .object = constraint->name};
-    sight.message = TEXT(judge, "adding a %s would build an index over all of %s while it is locked",
+    sight.message = TEXT(judge, "adding %s would build an index over all of %s while it is locked",
                          words[constraint->kind], judge->table_text);
     sight.detail =
         TEXT(judge,
@@ -222,11 +222,13 @@ static void rename_table(struct judge *judge, const struct alter *alter)
     sight.detail = TEXT(
         judge, "The old name is gone the moment this commits, and no application changes its SQL in that "
                "moment.");
+    const struct name renamed = {judge->table->schema, alter->new_name, -1};
+    const char *renamed_text = quote_name(judge->memory, &renamed);
     sight.hint =
         TEXT(judge,
              "Rename it and leave a view under the old name, in the same transaction; drop the view when "
              "nothing uses it:\nCREATE VIEW %s AS SELECT * FROM %s;",
-             judge->table_text, quoted(judge, alter->new_name));
+             judge->table_text, renamed_text);
     finding_add(judge, &sight);
 }
 

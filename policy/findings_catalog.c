@@ -74,7 +74,10 @@ const char *waiting_text(const struct judge *judge)
     unsigned others = 0;
     for (size_t i = 0; relation != NULL && i < relation->n_holders; i++) {
         const struct catalog_holder *holder = &relation->holders[i];
-        if ((in_the_way & (1u << mode_of(holder->mode))) == 0)
+        /* who has held it for less than a second is the ordinary traffic, and gone by the time this is read
+         */
+        bool passing = holder->granted && holder->age < 1;
+        if (passing || (in_the_way & (1u << mode_of(holder->mode))) == 0)
             continue;
         others++;
         if (oldest == NULL || holder->age > oldest->age)
@@ -91,7 +94,9 @@ const char *waiting_text(const struct judge *judge)
                          : "has been at work on",
         oldest->age >= 1 ? " for " : "", oldest->age >= 1 ? duration(judge, oldest->age) : "",
         oldest->query != NULL && oldest->query[0] != '\0' ? TEXT(judge, " (%s)", oldest->query) : "",
-        others > 1 ? TEXT(judge, ", and %u others", others - 1) : "");
+        others > 2    ? TEXT(judge, ", and %u others", others - 1)
+        : others == 2 ? ", and 1 other"
+                      : "");
 }
 
 /* ---- ADD COLUMN of one that is there ---- */
@@ -187,9 +192,9 @@ static void partitioned_parent(struct judge *judge, const struct part *part,
         return;
     bool one = relation->children == 1;
     const char *kin = relation->kind == 'p'
-                          ? one ? "its partition" : TEXT(judge, "all %u partitions of it", relation->children)
+                          ? one ? "its partition" : TEXT(judge, "its %u partitions", relation->children)
                       : one ? "its child"
-                            : TEXT(judge, "all %u children of it", relation->children);
+                            : TEXT(judge, "its %u children", relation->children);
     struct sight sight = {
         .rule = RULE_partitioned_parent, .sure = ANSWER_YES, .place = column->place, .object = column->name};
     sight.message = TEXT(judge, "adding column %s locks %s and %s at once", quoted(judge, column->name),

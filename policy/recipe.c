@@ -45,9 +45,10 @@ static const char *text_or(const struct recipe *recipe, const struct expr *expr,
     return text == NULL ? otherwise : text;
 }
 
+/* The helper's name is not column_not_null: from 18 on that is the name of what SET NOT NULL makes. */
 static void say_not_null(struct recipe *recipe, const char *column)
 {
-    const char *name = chosen_name(recipe, column, "not_null");
+    const char *name = chosen_name(recipe, column, "filled");
     const char *quoted_column = quoted(recipe, column);
     SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID;", recipe->table, name,
         quoted_column);
@@ -57,13 +58,15 @@ static void say_not_null(struct recipe *recipe, const char *column)
     SAY(recipe, "\nALTER TABLE %s DROP CONSTRAINT %s;", recipe->table, name);
 }
 
+/* IS NULL stands in it twice: in a partitioned table a ctid means a row in each partition, and one that has
+ * its value already must keep it. */
 static void say_fill(struct recipe *recipe, const char *column)
 {
     const char *c = quoted(recipe, column);
     SAY(recipe,
         "\nUPDATE %s SET %s = DEFAULT WHERE ctid = ANY (ARRAY(SELECT ctid FROM %s WHERE %s IS NULL LIMIT 5000"
-        " FOR UPDATE SKIP LOCKED));  -- again and again, until it says UPDATE 0",
-        recipe->table, c, recipe->table, c);
+        " FOR UPDATE SKIP LOCKED)) AND %s IS NULL;  -- again and again, until it says UPDATE 0",
+        recipe->table, c, recipe->table, c, c);
 }
 
 static const char *columns_text(const struct recipe *recipe, const char *const *columns, size_t n)
@@ -74,6 +77,27 @@ static const char *columns_text(const struct recipe *recipe, const char *const *
     return out;
 }
 
+static bool partitioned(const struct recipe *recipe)
+{
+    const struct catalog_relation *relation = recipe->judge->look->table.relation;
+    return relation != NULL && relation->kind == 'p';
+}
+
+/* A name that is quoted already, in the schema that the author gave the table. */
+static const char *in_schema(const struct recipe *recipe, const char *quoted_name)
+{
+    const char *schema = recipe->judge->table->schema;
+    return schema == NULL ? quoted_name
+                          : talloc_asprintf(recipe->text, "%s.%s", quoted(recipe, schema), quoted_name);
+}
+
+static const char *deferral(const struct constraint *constraint)
+{
+    return constraint->initially_deferred ? " DEFERRABLE INITIALLY DEFERRED"
+           : constraint->deferrable       ? " DEFERRABLE"
+                                          : "";
+}
+
 static void say_key(struct recipe *recipe, const struct constraint *key, const char *columns,
                     const char *first)
 {
@@ -81,9 +105,21 @@ static void say_key(struct recipe *recipe, const struct constraint *key, const c
     const char *name = key->name != NULL ? quoted(recipe, key->name)
                        : primary         ? chosen_name(recipe, NULL, "pkey")
                                          : chosen_name(recipe, first, "key");
-    SAY(recipe, "\nCREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s);", name, recipe->table, columns);
-    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s;", recipe->table, name,
-        primary ? "PRIMARY KEY" : "UNIQUE", name);
+    const char *kind = primary ? "PRIMARY KEY" : "UNIQUE",
+               *distinct = key->nulls_not_distinct ? " NULLS NOT DISTINCT" : "";
+    if (partitioned(recipe)) {
+        SAY(recipe, "\nALTER TABLE ONLY %s ADD CONSTRAINT %s %s%s (%s)%s;", recipe->table, name, kind,
+            distinct, columns, deferral(key));
+        SAY(recipe, "\n-- then, for each partition P (the key of the whole turns valid with the last one):");
+        SAY(recipe, "\n-- CREATE UNIQUE INDEX CONCURRENTLY P_key ON P (%s)%s;", columns, distinct);
+        SAY(recipe, "\n-- ALTER TABLE P ADD CONSTRAINT P_key %s USING INDEX P_key%s;", kind, deferral(key));
+        SAY(recipe, "\n-- ALTER INDEX %s ATTACH PARTITION P_key;", in_schema(recipe, name));
+        return;
+    }
+    SAY(recipe, "\nCREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s)%s;", name, recipe->table, columns,
+        distinct);
+    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s%s;", recipe->table, name, kind, name,
+        deferral(key));
 }
 
 /* The one column that an expression speaks of: 0 found none, 1 found it, 2 more than one. */
@@ -126,16 +162,37 @@ static void say_check(struct recipe *recipe, const struct constraint *check, con
     SAY(recipe, "\nALTER TABLE %s VALIDATE CONSTRAINT %s;", recipe->table, name);
 }
 
+static const char *event_text(const struct recipe *recipe, const char *event, char action)
+{
+    const char *does = action == 'r'   ? "RESTRICT"
+                       : action == 'c' ? "CASCADE"
+                       : action == 'n' ? "SET NULL"
+                       : action == 'd' ? "SET DEFAULT"
+                                       : NULL;
+    return does == NULL ? "" : talloc_asprintf(recipe->text, " ON %s %s", event, does);
+}
+
 static void say_foreign(struct recipe *recipe, const struct constraint *key, const char *columns,
                         const char *first)
 {
     const char *name = key->name != NULL ? quoted(recipe, key->name) : chosen_name(recipe, first, "fkey");
     const char *target = key->referenced.name == NULL ? "..." : quote_name(recipe->text, &key->referenced);
-    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) REFERENCES %s", recipe->table, name,
-        columns, target);
+    char *clause = talloc_asprintf(recipe->text, "FOREIGN KEY (%s) REFERENCES %s", columns, target);
     if (key->n_referenced_columns > 0)
-        SAY(recipe, " (%s)", columns_text(recipe, key->referenced_columns, key->n_referenced_columns));
-    SAY(recipe, " NOT VALID;  -- with your ON DELETE and ON UPDATE, if any");
+        clause = talloc_asprintf_append(
+            clause, " (%s)", columns_text(recipe, key->referenced_columns, key->n_referenced_columns));
+    clause = talloc_asprintf_append(clause, "%s%s%s%s", key->match_full ? " MATCH FULL" : "",
+                                    event_text(recipe, "DELETE", key->on_delete),
+                                    event_text(recipe, "UPDATE", key->on_update), deferral(key));
+    if (partitioned(recipe)) {
+        SAY(recipe, "\n-- for each partition P:");
+        SAY(recipe, "\n-- ALTER TABLE P ADD CONSTRAINT %s %s NOT VALID;", name, clause);
+        SAY(recipe, "\n-- ALTER TABLE P VALIDATE CONSTRAINT %s;", name);
+        SAY(recipe, "\n-- then, with a waiver: where each partition has the key, nothing is read");
+        SAY(recipe, "\n-- ALTER TABLE %s ADD CONSTRAINT %s %s;", recipe->table, name, clause);
+        return;
+    }
+    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s %s NOT VALID;", recipe->table, name, clause);
     SAY(recipe, "\nALTER TABLE %s VALIDATE CONSTRAINT %s;", recipe->table, name);
 }
 
@@ -150,10 +207,10 @@ static const char *integer_of(const char *serial)
     return "integer";
 }
 
-static const char *sequence_name(const struct recipe *recipe, const char *column)
+static const char *sequence_name(const struct recipe *recipe, const char *column, const char *suffix)
 {
     struct name name = *recipe->judge->table;
-    name.name = talloc_asprintf(recipe->text, "%s_%s_seq", name.name, column);
+    name.name = talloc_asprintf(recipe->text, "%s_%s_%s", name.name, column, suffix);
     return quote_name(recipe->text, &name);
 }
 
@@ -169,7 +226,7 @@ static void say_numbered(struct recipe *recipe, const struct column_definition *
 {
     const struct constraint *identity = column_constraint(column, CONSTRAINT_IDENTITY);
     const char *type = identity == NULL ? integer_of(column->type.name) : column->type.text;
-    const char *sequence = sequence_name(recipe, column->name);
+    const char *sequence = sequence_name(recipe, column->name, identity == NULL ? "seq" : "fill_seq");
     const char *c = quoted(recipe, column->name);
     SAY(recipe, "\nCREATE SEQUENCE %s AS %s;", sequence, type);
     SAY(recipe, "\nALTER TABLE %s ADD COLUMN %s %s, ALTER COLUMN %s SET DEFAULT nextval(%s);", recipe->table,
@@ -180,13 +237,16 @@ static void say_numbered(struct recipe *recipe, const struct column_definition *
         SAY(recipe, "\nALTER SEQUENCE %s OWNED BY %s.%s;", sequence, recipe->table, c);
         return;
     }
-    SAY(recipe,
-        "\nSELECT nextval(%s);  -- call the answer N; then, in one transaction:", literal(recipe, sequence));
+    /* one transaction, and under its lock nobody takes a number between the two sequences */
+    SAY(recipe, "\nBEGIN;");
     SAY(recipe, "\nALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;", recipe->table, c);
+    SAY(recipe,
+        "\nALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s AS IDENTITY;  -- with your sequence options",
+        recipe->table, c, identity->always ? "ALWAYS" : "BY DEFAULT");
+    SAY(recipe, "\nSELECT setval(pg_get_serial_sequence(%s, %s), nextval(%s));",
+        literal(recipe, recipe->table), literal(recipe, column->name), literal(recipe, sequence));
     SAY(recipe, "\nDROP SEQUENCE %s;", sequence);
-    SAY(recipe, "\nALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s AS IDENTITY;", recipe->table, c,
-        identity->always ? "ALWAYS" : "BY DEFAULT");
-    SAY(recipe, "\nSELECT setval(%s, 1);  -- N instead of 1", literal(recipe, sequence));
+    SAY(recipe, "\nCOMMIT;");
 }
 
 /* ---- whole columns ---- */
@@ -195,7 +255,14 @@ static void say_constraints(struct recipe *recipe, const struct column_definitio
 {
     const char *c = quoted(recipe, column->name);
     for (size_t i = 0; i < column->n_constraints; i++) {
-        const struct constraint *constraint = &column->constraints[i];
+        struct constraint with_attributes = column->constraints[i];
+        const struct constraint *constraint = &with_attributes;
+        for (size_t k = i + 1; k < column->n_constraints; k++) {
+            if (column->constraints[k].kind != CONSTRAINT_ATTRIBUTE)
+                break;
+            with_attributes.deferrable |= column->constraints[k].deferrable;
+            with_attributes.initially_deferred |= column->constraints[k].initially_deferred;
+        }
         switch (constraint->kind) {
         case CONSTRAINT_PRIMARY:
         case CONSTRAINT_UNIQUE:
@@ -213,8 +280,32 @@ static void say_constraints(struct recipe *recipe, const struct column_definitio
     }
 }
 
+/* A second primary key fails: no steps lead there. */
+static char *second_key(const struct judge *judge)
+{
+    const struct catalog_relation *relation = table_structure(judge->look);
+    const struct catalog_constraint *key = relation == NULL ? NULL : effects_primary_key(relation);
+    if (key == NULL)
+        return NULL;
+    return talloc_asprintf(
+        judge->memory,
+        "%s has a primary key already (%s), and PostgreSQL would refuse a second one. Make "
+        "the column UNIQUE NOT NULL instead.",
+        judge->table_text, quote_identifier(judge->memory, key->name));
+}
+
+static bool known_not_null(const struct judge *judge, const char *name)
+{
+    const struct catalog_relation *relation = table_structure(judge->look);
+    const struct catalog_column *column = relation == NULL ? NULL : catalog_column(relation, name);
+    return column != NULL && column->not_null;
+}
+
 char *recipe_column(const struct judge *judge, const struct column_definition *column)
 {
+    char *second = column_constraint(column, CONSTRAINT_PRIMARY) == NULL ? NULL : second_key(judge);
+    if (second != NULL)
+        return second;
     struct recipe recipe = recipe_begin(judge);
     const char *c = quoted(&recipe, column->name), *type = column->type.text;
     const struct expr *by_default = column_default(column, judge->look);
@@ -254,13 +345,18 @@ char *recipe_not_null(const struct judge *judge, const char *column)
 
 char *recipe_constraint(const struct judge *judge, const struct constraint *constraint)
 {
+    char *second = constraint->kind == CONSTRAINT_PRIMARY ? second_key(judge) : NULL;
+    if (second != NULL)
+        return second;
     struct recipe recipe = recipe_begin(judge);
     const char *columns = columns_text(&recipe, constraint->columns, constraint->n_columns);
     const char *all = joined(&recipe, constraint), *only = NULL;
     switch (constraint->kind) {
     case CONSTRAINT_PRIMARY:
-        for (size_t i = 0; i < constraint->n_columns; i++)
-            say_not_null(&recipe, constraint->columns[i]);
+        for (size_t i = 0; i < constraint->n_columns; i++) {
+            if (!known_not_null(judge, constraint->columns[i]))
+                say_not_null(&recipe, constraint->columns[i]);
+        }
         say_key(&recipe, constraint, columns, all);
         return recipe.text;
     case CONSTRAINT_UNIQUE:

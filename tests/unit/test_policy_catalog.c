@@ -45,7 +45,7 @@ static const struct {
      {.kind = 'p', .persistence = 'p', .children = 12, .children_rows = 5e6, .children_size = 1 << 30},
      "partitioned-parent",
      ACTION_WARN,
-     "locks orders and all 12 partitions of it at once"},
+     "locks orders and its 12 partitions at once"},
     {"few rows in its partitions",
      ADD,
      {.kind = 'p', .persistence = 'p', .children = 12, .children_rows = 5, .children_size = 8192},
