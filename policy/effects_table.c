@@ -230,6 +230,12 @@ static bool table_new(const struct look *look)
     const struct policy_context *context = look->context;
     if (relation == NULL || context->names == NULL || context->since == 0 || relation->born == 0)
         return false;
+    bool made = false;
+    uint64_t hash = policy_name_hash(relation->name);
+    for (size_t i = 0; i < context->n_made && !made; i++)
+        made = context->made[i] == hash;
+    if (!made)
+        return false;
     uint64_t now = context->names->now;
     return relation->born >= context->since && relation->born <= now && now - relation->born < window;
 }

@@ -83,11 +83,16 @@ struct policy_context {
     /* `now` of the first catalog answer that this session got; 0: none before this one. A table that was made
      * since is new: whoever restores a dump or loads a table builds its keys on what nobody uses yet. */
     uint64_t since;
+    /* policy_name_hash of the tables that this very session made: only those count as new. */
+    const uint64_t *made;
+    size_t n_made;
     /* Statements of the same message, or file, that run before this one and that `names` doesn't know of yet:
      * what they make is known to be new, what they change is no longer taken for as it was. */
     const struct facts *const *before;
     size_t n_before;
 };
+
+uint64_t policy_name_hash(const char *name);
 
 struct verdict *policy_judge(const void *talloc_parent, const struct facts *, const struct policy_context *);
 

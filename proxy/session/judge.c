@@ -35,6 +35,10 @@ static bool copy_session(struct judge_work *work, const struct judge_session *se
     work->session.client_encoding = copy(work, session->client_encoding, &fine);
     if (session->start_waiver)
         work->session.start_waiver = copy(work, session->start_waiver, &fine);
+    if (session->n_made) {
+        work->session.made = talloc_memdup(work, session->made, session->n_made * sizeof *session->made);
+        fine = fine && work->session.made;
+    }
     if (session->held) {
         work->held = *session->held;
         work->held.table = copy(work, session->held->table, &fine);
@@ -42,6 +46,18 @@ static bool copy_session(struct judge_work *work, const struct judge_session *se
         work->session.held = &work->held;
     }
     return fine;
+}
+
+/* The names of the tables that the message makes. Without memory they do not count as new. */
+static void note_made(struct judge_job *job)
+{
+    const struct judge_work *work = job->work;
+    job->made = talloc_array(job, uint64_t, work->n_places);
+    for (size_t i = 0; job->made && i < work->n_places; i++) {
+        const struct facts *facts = work->places[i].reading.facts;
+        if (facts && facts->kind == STATEMENT_CREATE_TABLE && facts->object.name)
+            job->made[job->n_made++] = policy_name_hash(facts->object.name);
+    }
 }
 
 /* Is the statement's text a part of the message's own? */
@@ -257,6 +273,7 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
     }
     judge_hear(work);
     job->since = work->session.since;
+    note_made(job);
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
     for (size_t i = 0; i < work->n_statements; i++)

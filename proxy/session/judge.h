@@ -28,7 +28,9 @@ struct judge_session {
     const char *client_encoding;
     const char *start_waiver; /* or NULL */
     int server_version;
-    uint64_t since;                 /* `now` of the first answer this session got; 0: it asked nothing yet */
+    uint64_t since;       /* `now` of the first answer this session got; 0: it asked nothing yet */
+    const uint64_t *made; /* policy_name_hash of the tables it made */
+    size_t n_made;
     bool may_ask;                   /* the session can be asked questions */
     const struct policy_held *held; /* a lock that the transaction holds when the message comes; or NULL */
 };
@@ -49,6 +51,8 @@ struct judge_job {
     const char *question_sql, *question;
     bool asked;
     uint64_t since; /* judge_session's, or this answer's where that was 0: for the jobs to come */
+    uint64_t *made; /* tables that the message makes, as hashes */
+    size_t n_made;
     /* for metrics */
     uint64_t judge_nanoseconds;
     enum action worst;

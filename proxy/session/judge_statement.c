@@ -166,6 +166,8 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                                            .start_waiver = work->session.start_waiver,
                                            .names = place.doubtful ? NULL : work->names,
                                            .since = work->session.since,
+                                           .made = work->session.made,
+                                           .n_made = work->session.n_made,
                                            .before = work->before ? work->before + place.since : NULL,
                                            .n_before = place.n_before - place.since};
     judge_facts(memory, &context, judged);

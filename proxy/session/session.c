@@ -260,6 +260,7 @@ static void session_free(struct session *session)
     free(session->user);
     free(session->database);
     free(session->start_waiver);
+    free(session->made);
     session->magic = 0;
     free(session);
 }

@@ -86,6 +86,8 @@ struct session {
     double deadline;        /* CLOSING: when to give up; 0: none */
     char *peer, *user, *database, *start_waiver;
     uint64_t since; /* as judge_session.since */
+    uint64_t *made; /* as judge_session.made; owned */
+    size_t n_made;
     unsigned host;  /* of conf.upstream.hosts */
     bool moved;     /* bytes have come since the last tick: asking the clock each time would cost more */
     bool counted;   /* in shared->sessions and shared->users */

@@ -22,7 +22,10 @@
 #include "proxy/session/engine_ask.h"
 #include "proxy/session/session_inside.h"
 
-enum { HEARD_MAX = 65536 /* bytes of an answer that is kept for the Execute behind a Parse */ };
+enum {
+    HEARD_MAX = 65536, /* bytes of an answer that is kept for the Execute behind a Parse */
+    MADE_MAX = 8192    /* tables that a session is known to have made */
+};
 
 struct judging {
     struct loop_task task;
@@ -305,6 +308,20 @@ static void go_on(struct session *session, struct judging *judging)
     submit(judging);
 }
 
+/* What the session makes, for the judgements to come: a table is new to nobody but to whoever made it. */
+static void keep_made(struct session *session, const struct judge_job *job)
+{
+    size_t n = job->judgement.as == JUDGED_FORWARD ? job->n_made : 0;
+    if (n > MADE_MAX - session->n_made)
+        n = MADE_MAX - session->n_made;
+    uint64_t *made = n ? realloc(session->made, (session->n_made + n) * sizeof *made) : NULL;
+    if (!made)
+        return;
+    memcpy(made + session->n_made, job->made, n * sizeof *made);
+    session->made = made;
+    session->n_made += n;
+}
+
 static void come_home(struct loop_task *task)
 {
     struct judging *judging = (struct judging *)task;
@@ -318,6 +335,7 @@ static void come_home(struct loop_task *task)
     if (session) {
         session->judging = NULL;
         session->since = job->since;
+        keep_made(session, job);
         answer(session, job);
     } else {
         finish_unsent(judging);
@@ -371,6 +389,8 @@ void session_judge(struct session *session, const struct engine_judge *event)
         .start_waiver = session->start_waiver,
         .server_version = engine_server_version(session->engine),
         .since = session->since,
+        .made = session->made,
+        .n_made = session->n_made,
         .may_ask = true,
         .held = held.table ? &held : NULL,
     };

@@ -130,8 +130,8 @@ def test_names_as_the_session_has_them(server, proxied, tables):
         ok(c.query("SELECT 1 FROM app.t"))
         ok(c.query('SET search_path = "$user", public'))
         refused(c.query(risky("t")))
-        ok(c.query("CREATE TABLE inquirer.u (a int); INSERT INTO inquirer.u VALUES (1); CREATE TABLE public.u AS "
-                   "SELECT generate_series(1, 1000); ANALYZE inquirer.u, public.u"))
+        server.sql("CREATE TABLE inquirer.u (a int); INSERT INTO inquirer.u VALUES (1); CREATE TABLE public.u AS "
+                   "SELECT generate_series(1, 1000); ANALYZE inquirer.u, public.u", tables)
         refused(c.query(risky("u")))
         ok(c.query("SET ROLE inquirer"))
         ok(c.query(risky("u")))
