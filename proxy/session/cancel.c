@@ -7,6 +7,7 @@
  */
 #include "proxy/session/cancel.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,31 @@ static void leg_over(struct cancel_leg *leg)
 
 /* ---- one leg ---------------------------------------------------------------------------------------- */
 
+/* Anybody may ask for a cancel: one line for each host in ten seconds, with the number of those left out. */
+static void tell_failure(const struct cancel_leg *leg)
+{
+    enum { HOSTS = 64, QUIET_SECONDS = 10 };
+    static struct {
+        _Atomic int64_t until; /* seconds of the monotonic clock */
+        _Atomic uint32_t unsaid;
+    } told[HOSTS];
+    const char *host = leg->cancel->set->conf->upstream.hosts[leg->host].host;
+    int64_t now = (int64_t)loop_now(leg->cancel->room->loop);
+    unsigned slot = leg->host % HOSTS;
+    int64_t until = atomic_load(&told[slot].until);
+    if (now < until || !atomic_compare_exchange_strong(&told[slot].until, &until, now + QUIET_SECONDS)) {
+        atomic_fetch_add(&told[slot].unsaid, 1);
+        log_debug("a cancel request could not be carried to host %s: %s", host, leg->dial.error);
+        return;
+    }
+    uint32_t unsaid = atomic_exchange(&told[slot].unsaid, 0);
+    if (unsaid)
+        log_warning("a cancel request could not be carried to host %s: %s; %u more since the last such line",
+                    host, leg->dial.error, unsaid);
+    else
+        log_warning("a cancel request could not be carried to host %s: %s", host, leg->dial.error);
+}
+
 /* The next address of this leg's host, from `address` on. */
 static void leg_try(struct cancel_leg *leg, size_t address)
 {
@@ -108,8 +134,7 @@ static void leg_try(struct cancel_leg *leg, size_t address)
         if (dial_start(&leg->dial, false) == DIAL_GOING)
             return;
     }
-    log_warning("a cancel request could not be carried to host %s: %s",
-                set->conf->upstream.hosts[leg->host].host, leg->dial.error);
+    tell_failure(leg);
     leg_over(leg);
 }
 

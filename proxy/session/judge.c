@@ -276,7 +276,8 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
     note_made(job);
     if (!refuse_without_statements(work))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");
-    for (size_t i = 0; i < work->n_statements; i++)
+    /* Of a session that has ended nothing more will run: what is on record already gets its end. */
+    for (size_t i = 0; i < work->n_statements && !job->orphan; i++)
         on_record = judge_one(job, i, audit, metrics) && on_record;
     if (!judge_report_unsaid(job))
         fault(job, "pgsluice refused this: it ran out of memory while judging it");

@@ -715,6 +715,18 @@ static void test_short_texts_let_a_long_one_pass(void **state)
     conf_unref(conf);
 }
 
+/* A session that goes while its message is judged leaves the rest of it alone. */
+static void test_an_orphan_is_judged_no_further(void **state)
+{
+    struct judge_job *job =
+        job_of(&(struct ask){.sql = "ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid()"});
+    job->orphan = true;
+    judge_now(job, NULL);
+    assert_int_equal(job->judge_nanoseconds, 0);
+    assert_int_equal(job->judgement.records[0], 0);
+    judge_job_free(job);
+}
+
 /* The client can make the catalog's answer wait as long as it likes: what waits with it is small. */
 static void test_what_waits_for_the_catalog_is_small(void **state)
 {
@@ -792,6 +804,7 @@ int main(void)
         cmocka_unit_test(test_long_texts_leave_a_thread),
         cmocka_unit_test(test_short_texts_let_a_long_one_pass),
         cmocka_unit_test(test_orphans_are_not_judged),
+        cmocka_unit_test(test_an_orphan_is_judged_no_further),
         cmocka_unit_test(test_what_waits_for_the_catalog_is_small),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
