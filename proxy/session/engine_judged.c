@@ -252,6 +252,17 @@ static size_t forward_skipped(struct engine *engine, const struct frame *frame, 
     return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
 }
 
+/* While the message was held a COPY has failed that leaves in doubt what would become of it. */
+static size_t cut_held(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct ledger_entry none = {.kind = (uint8_t)kind_of(frame->type)};
+    if (!extra_of_held(engine, &none, engine->held))
+        return engine_out_of_memory(engine, sinks);
+    trail_failed(engine, none.extra, "SL900");
+    engine_entry_end(engine, &none);
+    return engine_cut_in_doubt(engine, sinks);
+}
+
 /* An error that hit our question has been the answer. A Query's end is still owed: a Sync in its place brings
  * the ReadyForQuery. In the extended query all is ignored up to the client's own Sync. */
 static size_t drop_failed(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
@@ -287,7 +298,7 @@ size_t held_resolve(struct engine *engine, const struct frame *frame, const stru
     else if (engine->skipping)
         taken = forward_skipped(engine, frame, sinks);
     else if (engine_lost_count(engine))
-        taken = engine_cut_in_doubt(engine, sinks);
+        taken = cut_held(engine, frame, sinks);
     else if (held->answer.as == JUDGED_FORWARD)
         taken = forward(engine, frame, sinks);
     else
