@@ -6,8 +6,8 @@
  *   numbers, of times and of lines in the file is one and the same.
  * - `durable` is the number of the last record that is on the disk. It only grows.
  * - While `broken`, no `decided` record is taken, and whoever waits is told at once. What was taken before
- * stays in memory and is tried again every second; only the end of a statement may be dropped, beyond
- * QUEUE_MAX, and the `outage` record that is written first thing afterwards counts those.
+ * stays in memory and is tried again every second; only ends of statements and transactions may be dropped,
+ * beyond QUEUE_MAX, and the `outage` record that is written first thing afterwards counts those.
  * - The writer alone touches `file`, `taken`, `batch` and the chains; the rest is under the lock.
  */
 #ifndef PGSLUICE_PROXY_OBSERVE_AUDIT_INSIDE_H
