@@ -30,6 +30,10 @@ STATEMENTS = [
     "ALTER TABLE orders ADD CHECK (amount > 0)",
     "ALTER TABLE orders ADD CHECK (amount > 0 AND id > 0)",
     "ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers",
+    "ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers (id) MATCH FULL ON DELETE CASCADE",
+    "ALTER TABLE orders ADD COLUMN c bigint DEFAULT 1 REFERENCES customers ON DELETE SET NULL ON UPDATE CASCADE "
+    "DEFERRABLE INITIALLY DEFERRED",
+    "ALTER TABLE orders ADD UNIQUE (amount, note) DEFERRABLE",
     "ALTER TABLE events_2025 ADD PRIMARY KEY (id)",
     "ALTER TABLE orders ALTER COLUMN amount SET NOT NULL",
     "ALTER TABLE orders ADD COLUMN x double precision NOT NULL DEFAULT random() * 10",
