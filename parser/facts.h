@@ -274,7 +274,8 @@ struct facts *facts_of(const void *talloc_parent, const char *text, size_t lengt
 
 /* Convert a client's text to UTF-8. `encoding` is PostgreSQL's name ("LATIN1", "SJIS", "UTF8", "SQL_ASCII").
  * NULL where the bytes can't be read: a server refuses invalid UTF8, but of other encodings it may know
- * characters that iconv doesn't. A character stays one, but for a few of JIS X 0213 that are two in Unicode. */
+ * characters that iconv doesn't. A character stays one, but for a few of JIS X 0213 that are two in Unicode.
+ */
 char *text_to_utf8(const void *talloc_parent, const char *text, size_t length, const char *encoding,
                    size_t *utf8_length);
 
