@@ -132,6 +132,29 @@ const char *work_estimate(const struct judge *judge, enum work work)
 
 /* ---- statements other than ALTER TABLE ---- */
 
+/* CONCURRENTLY is refused on a partitioned table. */
+static void index_of_partitions(const struct judge *judge, struct sight *sight)
+{
+    const char *unique = judge->facts->unique ? "UNIQUE " : "", *name = judge->facts->object.name;
+    sight->message = TEXT(judge, "creating an index on %s stops every write to all of its partitions at once",
+                          judge->table_text);
+    sight->detail =
+        TEXT(judge,
+             "PostgreSQL would hold a ShareLock on %s and on each partition until the last index is "
+             "built: they can be read, but INSERT, UPDATE and DELETE wait. %s",
+             judge->table_text, work_estimate(judge, WORK_INDEX));
+    const char *index = name == NULL ? "NAME" : quote_identifier(judge->memory, name);
+    const struct name full = {judge->table->schema, name, -1};
+    sight->hint = TEXT(judge,
+                       "Do it in steps, each in a transaction of its own:\n"
+                       "-- CREATE %sINDEX %s ON ONLY %s (...);  -- reads nothing, and is not yet valid\n"
+                       "-- then, for each partition P (the index turns valid with the last one):\n"
+                       "-- CREATE %sINDEX CONCURRENTLY P_index ON P (...);\n"
+                       "-- ALTER INDEX %s ATTACH PARTITION P_index;",
+                       unique, index, judge->table_text, unique,
+                       name == NULL ? index : quote_name(judge->memory, &full));
+}
+
 static void create_index(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
@@ -154,6 +177,8 @@ static void create_index(struct judge *judge)
              "Write CREATE %sINDEX CONCURRENTLY, outside a transaction. If it fails, drop the invalid index "
              "it leaves before the next try.",
              facts->unique ? "UNIQUE " : "");
+    if (judge->look->table.relation != NULL && judge->look->table.relation->kind == 'p')
+        index_of_partitions(judge, &sight);
     finding_add(judge, &sight);
 }
 

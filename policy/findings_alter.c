@@ -189,8 +189,8 @@ static void drop_column(struct judge *judge, const struct alter *alter)
         judge->table_text);
     sight.detail =
         TEXT(judge,
-             "The data can't be brought back but from a backup. Prepared statements with SELECT * fail once "
-             "with \"cached plan must not change result type\".%s",
+             "The data can't be brought back but from a backup. Prepared statements with SELECT * fail "
+             "with \"cached plan must not change result type\" until they are prepared anew.%s",
              alter->cascade ? " CASCADE drops the views and constraints that use it as well." : "");
     sight.hint = TEXT(judge, "First release an application that doesn't name %s any more, then drop it.", c);
     finding_add(judge, &sight);

@@ -137,6 +137,28 @@ static void not_null(struct judge *judge, const struct part *part)
     finding_add(judge, &sight);
 }
 
+/* A virtual column (18) has its NULLs looked for in every row: there is no value that all rows share. */
+static void virtual_not_null(struct judge *judge, const struct part *part)
+{
+    const struct column_definition *column = part->alter->column;
+    const struct constraint *generated = column_constraint(column, CONSTRAINT_GENERATED);
+    const struct constraint *clause = column_constraint(column, CONSTRAINT_NOT_NULL);
+    if (generated == NULL || !generated->generated_virtual || clause == NULL || part->scan == ANSWER_NO)
+        return;
+    struct sight sight = {.rule = RULE_set_not_null, .sure = part->scan, .object = column->name};
+    sight.place = place_of(clause, column);
+    sight.message = TEXT(judge, "adding virtual column %s NOT NULL would read all of %s while it is locked",
+                         quoted(judge, column->name), judge->table_text);
+    sight.detail = TEXT(
+        judge,
+        "PostgreSQL would hold an AccessExclusiveLock on %s while it computes the value of every row and "
+        "looks for a NULL; until then nobody can read or write it. %s",
+        judge->table_text, work_estimate(judge, WORK_READ));
+    sight.hint = TEXT(judge, "Add the column without NOT NULL, which reads nothing. %s",
+                      recipe_not_null(judge, column->name));
+    finding_add(judge, &sight);
+}
+
 static void inline_key(struct judge *judge, const struct part *part, enum constraint_kind kind)
 {
     const struct column_definition *column = part->alter->column;
@@ -220,6 +242,7 @@ void findings_column(struct judge *judge, const struct part *part)
     numbered(judge, part);
     stored_generated(judge, part);
     not_null(judge, part);
+    virtual_not_null(judge, part);
     inline_key(judge, part, CONSTRAINT_UNIQUE);
     inline_key(judge, part, CONSTRAINT_PRIMARY);
     inline_check(judge, column);
