@@ -444,6 +444,8 @@ void alter_effects(struct parts *parts, const struct look *look)
         part->alter = &look->facts->alters[i];
         part->memory = parts;
         judge_part(part, look);
+        if (part->alter->kind == ALTER_ATTACH_PARTITION && strcmp(look->facts->object_kind, "INDEX") == 0)
+            part->scan = part->index_build = ANSWER_NO; /* definitions are compared, rows aren't */
         if (stores)
             row_type_in_use(part, look);
         else

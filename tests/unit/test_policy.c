@@ -14,6 +14,8 @@ static const struct {
     enum action action;
 } settings[] = {
     {"standard", "", VOLATILE, ACTION_REJECT},
+    {"an index is attached", "", "ALTER INDEX k ATTACH PARTITION k_1", ACTION_ALLOW},
+    {"a table is attached", "", "ALTER TABLE orders ATTACH PARTITION o_1 DEFAULT", ACTION_WARN},
     {"harmless", "", "ALTER TABLE orders ADD COLUMN c int", ACTION_ALLOW},
     {"observe never enforces", "policy: {profile: observe}\n", VOLATILE, ACTION_WARN},
     {"unsure: standard warns", "", UNSURE, ACTION_WARN},

@@ -59,6 +59,37 @@ static const char *const hinted[] = {
     "ALTER TABLE orders RENAME TO older",
 };
 
+static void assert_hint(const struct policy_context *context, const char *sql, const char *says)
+{
+    void *memory = talloc_new(NULL);
+    const struct verdict *verdict = judged(memory, sql, context);
+    assert_true(verdict->n_findings > 0);
+    if (strstr(verdict->findings[0].hint, says) == NULL)
+        fail_msg("%s: %s", sql, verdict->findings[0].hint);
+    talloc_free(memory);
+}
+
+/* What the author wrote must not get lost on the safe way. */
+static void test_hint_keeps(void **state)
+{
+    struct conf *conf = configured("");
+    const struct policy_context context = context_of(conf);
+    assert_hint(&context,
+                "ALTER TABLE orders ADD FOREIGN KEY (a) REFERENCES c (d) MATCH FULL ON DELETE CASCADE",
+                "REFERENCES c (d) MATCH FULL ON DELETE CASCADE NOT VALID;");
+    assert_hint(&context,
+                "ALTER TABLE orders ADD b int DEFAULT 1 REFERENCES c ON UPDATE SET NULL DEFERRABLE INITIALLY "
+                "DEFERRED",
+                "REFERENCES c ON UPDATE SET NULL DEFERRABLE INITIALLY DEFERRED NOT VALID;");
+    assert_hint(&context, "ALTER TABLE orders ADD UNIQUE (a) DEFERRABLE",
+                "USING INDEX orders_a_key DEFERRABLE;");
+    assert_hint(&context, "ALTER TABLE s.orders RENAME TO old",
+                "CREATE VIEW s.orders AS SELECT * FROM s.old;");
+    assert_hint(&context, "ALTER TABLE orders ADD n int GENERATED ALWAYS AS IDENTITY",
+                "SELECT setval(pg_get_serial_sequence('orders', 'n'), nextval('orders_n_fill_seq'));");
+    conf_unref(conf);
+}
+
 static size_t judge_hint(const char *hint, const struct policy_context *context)
 {
     size_t n = 0;
@@ -121,9 +152,8 @@ static void *run_all(void *argument)
 {
     int *failed = argument;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_and_place),
-        cmocka_unit_test(test_documentation),
-        cmocka_unit_test(test_each_hint),
+        cmocka_unit_test(test_order_and_place), cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_each_hint),       cmocka_unit_test(test_hint_keeps),
         cmocka_unit_test(test_deep_expression),
     };
     *failed = cmocka_run_group_tests(tests, NULL, NULL);
