@@ -185,6 +185,30 @@ static size_t judge_execute(struct engine *engine, struct prepared_text *text, c
     return held_tell(engine, held);
 }
 
+bool client_query_executes(struct engine *engine, const struct frame *frame, const char *sql, size_t length,
+                           const struct sinks *sinks)
+{
+    struct prepared_name name;
+    if (frame->type != CLIENT_QUERY || !word_execute(sql, length, &name))
+        return false;
+    if (prepared_must_wait(engine->prepared) && !engine_lost_count(engine)) {
+        (void)engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, frame->total);
+        return true;
+    }
+    struct prepared_text *prepared = prepared_find(engine->prepared, false, &name);
+    if (!prepared || !prepared->judged || (engine->status == 'E' && engine_certain(engine)))
+        return false;
+    if (engine_lost_count(engine)) {
+        (void)engine_cut_in_doubt(engine, sinks);
+    } else if (engine_copy_open(engine)) {
+        (void)client_await_copy(engine, frame, sinks);
+    } else {
+        engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
+        (void)judge_execute(engine, prepared, sinks);
+    }
+    return true;
+}
+
 static size_t execute_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     struct message_execute execute;

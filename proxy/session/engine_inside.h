@@ -226,6 +226,10 @@ void engine_entry_drop(struct engine *, struct ledger_entry *); /* the same; it 
 size_t engine_cut_in_doubt(struct engine *, const struct sinks *);
 
 /* ---- engine_client.c ---- */
+/* A Query of one statement that executes what was prepared over the protocol: judged again, for the record,
+ * like an Execute. True: the message waits. */
+bool client_query_executes(struct engine *, const struct frame *, const char *sql, size_t length,
+                           const struct sinks *);
 /* The message has to be judged: it waits for the outcome of a COPY. Returns 0. */
 size_t client_await_copy(struct engine *, const struct frame *, const struct sinks *);
 size_t client_message(struct engine *, const struct frame *, const struct sinks *);
@@ -290,6 +294,7 @@ void trail_lost(struct engine *);
 void trail_free(struct engine *);
 
 /* ---- engine_words.c ---- */
+bool word_execute(const char *text, size_t length, struct prepared_name *); /* EXECUTE, and of what */
 enum word_command word_of(const char *text, size_t length, struct prepared_name *);
 
 /* ---- engine_watch.c ---- */

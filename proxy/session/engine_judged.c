@@ -202,6 +202,8 @@ static size_t substitute(struct engine *engine, const struct frame *frame, const
     if (!extra)
         return engine_out_of_memory(engine, sinks);
     extra->refusal = report_copy(extra, &held->answer.refusal, 1);
+    if (extra->refusal && frame->type == CLIENT_QUERY && held->judge.occasion == JUDGE_EXECUTE)
+        extra->refusal->position = 0; /* it is one in the prepared text */
     extra->token = talloc_strdup(extra, token);
     extra->let_read = read;
     if (read)

@@ -364,6 +364,9 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     if (now.shown && engine->status != 'E')
         return judge_text(engine, frame, &text, false, sinks);
     engine->end_sent = engine->end_sent || (engine->watch && now.ends);
+    if (engine->prepared && now.statements == 1 &&
+        client_query_executes(engine, frame, text.sql, text.length, sinks))
+        return 0;
     engine->counts.statements += now.statements;
     if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
         return text_pass(engine, frame, sinks, NULL);

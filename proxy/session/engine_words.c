@@ -81,6 +81,15 @@ static void take_name(struct cursor *cursor, struct prepared_name *name)
     }
 }
 
+bool word_execute(const char *text, size_t length, struct prepared_name *name)
+{
+    struct cursor cursor = {text, text + length};
+    if (!take_word(&cursor, "execute"))
+        return false;
+    take_name(&cursor, name);
+    return true;
+}
+
 enum word_command word_of(const char *text, size_t length, struct prepared_name *name)
 {
     struct cursor cursor = {text, text + length};

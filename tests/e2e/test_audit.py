@@ -191,3 +191,10 @@ def test_waivers(server, proxy_factory, database):
         assert error_of(connection.query(RISKY.replace(" u ", " u2 "))) is None
     waived = [r for r in settled(proxy, 8) if r["record"] == "decided" and r["verdict"] != "reject"]
     assert ["the table is empty" in waived[0]["waiver"], "planned downtime" in waived[1]["waiver"]] == [True, True]
+
+
+def test_execute_in_a_query_is_recorded(setting):
+    proxy, connection = setting
+    connection.talk(parse("CREATE TABLE exq (a int)", "s9"), SYNC)
+    connection.query("EXECUTE S9")
+    assert outcome(proxy, 2) == [("CREATE TABLE exq (a int)", "allow", "", "committed")]
