@@ -328,6 +328,33 @@ static void test_concurrently(void **state)
     conf_unref(conf);
 }
 
+/* What commits in between fails inside a transaction; what doesn't, doesn't. */
+static void test_in_transaction(void **state)
+{
+    static const struct {
+        const char *sql;
+        enum answer fails;
+    } rows[] = {{"VACUUM FULL orders", ANSWER_YES},
+                {"REINDEX SCHEMA shop", ANSWER_YES},
+                {"CLUSTER", ANSWER_YES},
+                {"ALTER TABLE events DETACH PARTITION e CONCURRENTLY", ANSWER_YES},
+                {"REINDEX TABLE orders", ANSWER_NO},
+                {"CLUSTER orders", ANSWER_NO},
+                {"ALTER TABLE events DETACH PARTITION e", ANSWER_NO},
+                {"REFRESH MATERIALIZED VIEW CONCURRENTLY m", ANSWER_NO}};
+    struct conf *conf = configured("");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct policy_context context = context_of(conf);
+        void *memory = talloc_new(NULL);
+        assert_int_equal(judged(memory, rows[i].sql, &context)->effects.fails, ANSWER_NO);
+        context.in_transaction = true;
+        if (judged(memory, rows[i].sql, &context)->effects.fails != rows[i].fails)
+            fail_msg("%s", rows[i].sql);
+        talloc_free(memory);
+    }
+    conf_unref(conf);
+}
+
 /* ---- waivers ---- */
 
 static const struct {
@@ -384,7 +411,8 @@ static void *run_all(void *argument)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_setting), cmocka_unit_test(test_unknown_role),
         cmocka_unit_test(test_each_table),   cmocka_unit_test(test_each_sequence),
-        cmocka_unit_test(test_concurrently), cmocka_unit_test(test_each_waiver),
+        cmocka_unit_test(test_concurrently), cmocka_unit_test(test_in_transaction),
+        cmocka_unit_test(test_each_waiver),
     };
     *failed = cmocka_run_group_tests(tests, NULL, NULL);
     return NULL;
