@@ -80,7 +80,7 @@ static void tell_failure(const struct session *session, unsigned host, const cha
         log_warning("session %llu: server %s: %s", number, name, why);
 }
 
-static void note_failure(struct session *session, const char *why)
+static void note_failure(struct session *session, enum host_role seen, const char *why)
 {
     struct login *login = session->login;
     char name[300], *text;
@@ -88,7 +88,7 @@ static void note_failure(struct session *session, const char *why)
     dial_name(&login->dial, name, sizeof name);
     metric_add(&session->room->metrics, METRIC_upstream_failures_total, 1);
     tell_failure(session, host, name, why);
-    upstream_saw(session->room->shared->upstream, host, HOST_DOWN);
+    upstream_saw(session->room->shared->upstream, host, seen);
     const char *before = login->failures ? login->failures : "";
     if (strlen(before) > FAILURES_MOST ||
         asprintf(&text, "%s%s%s: %s", before, *before ? "; " : "", name, why) < 0)
@@ -128,19 +128,19 @@ static void try_from(struct session *session, size_t address)
     for (; address < login->set->n; address++) {
         login->dial.address = address;
         if (!worth_trying(login, address)) {
-            note_failure(session, "a standby, and target is primary");
+            note_failure(session, HOST_STANDBY, "a standby, and target is primary");
             continue;
         }
         if (dial_start(&login->dial, false) == DIAL_GOING)
             return;
-        note_failure(session, login->dial.error);
+        note_failure(session, HOST_DOWN, login->dial.error);
     }
     give_up(session);
 }
 
 static void try_next(struct session *session, const char *why)
 {
-    note_failure(session, why);
+    note_failure(session, HOST_DOWN, why);
     dial_close(&session->login->dial);
     relay_forget(&session->server);
     session->server.ended = false;
