@@ -64,11 +64,11 @@ static void read_indexes(struct answer_reader *r, json_t *list, struct catalog_r
         index->partial = answer_true(r, json_array_get(row, 8));
         index->expressions = answer_true(r, json_array_get(row, 9));
         int keys = answer_int(r, json_array_get(row, 10));
-        index->columns = answer_ints(r, json_array_get(row, 11), &index->n_columns);
-        if (keys < 0 || (size_t)keys > index->n_columns)
+        index->columns = answer_ints(r, json_array_get(row, 11), &index->n_uses);
+        if (keys < 0 || (size_t)keys > index->n_uses)
             r->bad = true;
         else
-            index->n_columns = (size_t)keys; /* the rest are INCLUDEd */
+            index->n_columns = (size_t)keys;
     }
 }
 

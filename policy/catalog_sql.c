@@ -212,10 +212,17 @@
     PG "text))" LT "4000 THEN CAST(k.conbin AS " PG "text) END) ORDER BY k.conname")                         \
     " FROM " PG "pg_constraint AS k WHERE k.conrelid" EQ "rel.oid)"
 
+/* Behind an index's own columns those that its expressions and its condition use. */
+#define INDEX_USES                                                                                           \
+    PG "array_cat(CAST(i.indkey AS " PG "int2[]), ARRAY(SELECT CAST(d.refobjsubid AS " PG "int2) FROM " PG   \
+    "pg_depend AS d WHERE d.classid" EQ "1259 AND d.objid" EQ "i.indexrelid AND d.refclassid" EQ "1259"      \
+    " AND d.refobjid" EQ "i.indrelid AND d.refobjsubid" GT "0 AND (i.indpred IS NOT NULL OR i.indexprs"      \
+    " IS NOT NULL)))"
+
 #define INDEX_ROWS                                                                                           \
     "(SELECT " AGGREGATE(PG "json_build_array(i.indexrelid, c.relname, i.indisunique, i.indisvalid,"         \
     " i.indisready, i.indisprimary, i.indimmediate, i.indisexclusion, i.indpred IS NOT NULL,"                \
-    " i.indexprs IS NOT NULL, i.indnkeyatts, i.indkey) ORDER BY c.relname") " FROM " PG "pg_index AS i, "    \
+    " i.indexprs IS NOT NULL, i.indnkeyatts, " INDEX_USES ") ORDER BY c.relname") " FROM " PG "pg_index AS i, "    \
     PG "pg_class AS c WHERE i.indrelid" EQ "rel.oid AND c.oid" EQ "i.indexrelid)"
 
 #define ROWS(of)                                                                                             \

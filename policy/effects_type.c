@@ -246,17 +246,21 @@ static void verify_again(struct part *part, const struct catalog_relation *relat
 }
 
 /* An index is kept where neither rows nor order change. One with an expression or a condition is always built
- * anew when the column is in it, which the catalog's answer doesn't say. */
+ * anew when the column is in it. */
 static void build_again(struct part *part, const struct catalog_relation *relation,
                         const struct catalog_column *column, bool alike)
 {
     part->index_build = ANSWER_NO;
     for (size_t i = 0; part->rewrite != ANSWER_YES && i < relation->n_indexes; i++) {
         const struct catalog_index *index = &relation->indexes[i];
-        bool uses = lists(index->columns, index->n_columns, column->number);
-        bool special = index->partial || index->expressions || index->exclusion;
-        if (special || (uses && !alike) || (uses && part->rewrite == ANSWER_UNKNOWN))
-            part->index_build = ANSWER_UNKNOWN;
+        size_t n = index->n_uses > index->n_columns ? index->n_uses : index->n_columns;
+        bool special = index->partial || index->expressions;
+        if (!lists(index->columns, n, column->number))
+            continue;
+        if (special && part->rewrite == ANSWER_NO)
+            part->index_build = ANSWER_YES;
+        else if (special || index->exclusion || !alike || part->rewrite == ANSWER_UNKNOWN)
+            part->index_build = answer_or(part->index_build, ANSWER_UNKNOWN);
     }
 }
 
