@@ -61,8 +61,9 @@ struct catalog_index {
     uint32_t oid;
     const char *name;
     bool unique, valid, ready, primary, immediate, exclusion, partial, expressions;
-    int *columns; /* key columns' attnums, 0 for an expression; behind them, up to n_uses, those INCLUDEd and those
-                     that expressions and condition use */
+    /* Key columns' attnums, 0 for an expression; behind them, up to n_uses, those INCLUDEd and those that the
+     * condition and the expressions use. */
+    int *columns;
     size_t n_columns, n_uses;
 };
 
