@@ -78,6 +78,22 @@ static void drop_skipped(struct engine *engine)
         engine->doubt = DOUBT_CLEAN;
 }
 
+/* A server before 14 reads a message that has no place in copy mode to its end and throws it away; later ones
+ * end the session. */
+static void drop_eaten(struct engine *engine, const struct ledger_entry *head)
+{
+    if (engine->version >= 140000 || engine->ledger.count < 2 || !ledger_gives_ready(head->kind) ||
+        strcmp(engine->error, "08P01") != 0)
+        return;
+    struct ledger_entry *eaten = ledger_at(&engine->ledger, 1);
+    const struct extra *extra = eaten->extra;
+    if (extra && extra->change && engine->prepared)
+        prepared_undo(engine->prepared);
+    trail_failed(engine, eaten->extra, engine->error);
+    engine_entry_drop(engine, eaten);
+    ledger_drop_second(&engine->ledger);
+}
+
 static void note_error(struct engine *engine, const struct frame *frame, bool *fatal)
 {
     struct message_error error;
@@ -130,8 +146,10 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
     trail_error(engine);
     trail_failed(engine, head->extra, engine->error);
     head->answered = true;
-    if (head->copying)
+    if (head->copying) {
         copy_ends(engine);
+        drop_eaten(engine, head);
+    }
     if (!ledger_gives_ready(head->kind))
         drop_skipped(engine);
     return taken;

@@ -156,6 +156,13 @@ void ledger_pop(struct ledger *ledger)
     ledger_drained(ledger);
 }
 
+void ledger_drop_second(struct ledger *ledger)
+{
+    ledger_forget(ledger, ledger_at(ledger, 1));
+    for (uint32_t i = 1; i < ledger->count; i++)
+        *ledger_at(ledger, i) = *ledger_at(ledger, i + 1);
+}
+
 enum ledger_behind ledger_copy_begins(struct ledger *ledger, uint32_t *removed)
 {
     enum ledger_behind behind = LEDGER_NOTHING;

@@ -84,6 +84,7 @@ void ledger_release(struct ledger *); /* the memory, not the extras */
 /* A new last entry, or NULL: out of memory or full. */
 struct ledger_entry *ledger_push(struct ledger *, enum ledger_kind, enum ledger_disposition);
 void ledger_pop(struct ledger *);
+void ledger_drop_second(struct ledger *); /* the entry behind the head, which is there */
 
 /* What stands behind an entry for which copy mode has begun. */
 enum ledger_behind {
