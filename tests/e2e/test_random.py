@@ -33,6 +33,11 @@ def state(server, name):
         return dict(connection.query(STATE))["D"].decode("latin-1")
 
 
+def nameless(trace):
+    """Messages that name the database shall not differ for that."""
+    return [(kind, body.replace(b"_proxied", b"_direct")) for kind, body in trace]
+
+
 def crashed_since(server, crashes):
     """Has a backend crashed? Then the server is waited for."""
     time.sleep(0.5)
@@ -96,7 +101,7 @@ def test_random_conversations(server, proxy_factory, database):
             seed += 200 - (seed - SEED) % 200  # PostgreSQL's own fault: there are some in 18
             continue
         proxied = made.hold(Connection(sides[1][0], database=sides[1][1], timeout=20), 1)
-        difference = conversation.differ(direct, proxied)
+        difference = conversation.differ(nameless(direct), nameless(proxied))
         assert difference is None, "%s\n%s" % (difference, told)
         left = [state(server, name) for _, name in sides]
         if any(kind == "E" and fields(body)["C"] == "SL900" for kind, body in proxied):
