@@ -163,6 +163,36 @@ static void check_listen(struct reader *reader, const yaml_node_t *list, const s
         reader_mistake_at(reader, node, &place, "takes the same address and port as admin");
 }
 
+/* Action online, and nobody to carry it out. */
+static void check_online(struct reader *reader, const yaml_node_t *rules, const struct place *outer,
+                         const struct conf_rule said[RULE_COUNT])
+{
+    const struct place place = {outer, "rules", 0};
+    for (int rule = 0; rule < RULE_COUNT && !reader->full; rule++) {
+        if (!said[rule].has_action || said[rule].action != ACTION_ONLINE || !rule_online((enum rule)rule))
+            continue;
+        const struct place at = {&place, rule_name((enum rule)rule), 0};
+        const yaml_node_t *node = document_child(reader, rules, rule_name((enum rule)rule));
+        reader_mistake_at(reader, node ? node : rules, &at,
+                          "action online needs online.maintenance, the connection that carries changes out");
+    }
+}
+
+static void check_online_policy(struct reader *reader, const yaml_node_t *root, const struct conf *conf)
+{
+    static const struct place outer = {NULL, "policy", 0}, overrides = {&outer, "overrides", 0};
+    const yaml_node_t *policy = document_child(reader, root, "policy");
+    const yaml_node_t *list = document_child(reader, policy, "overrides");
+    if (conf->online.maintenance || !policy)
+        return;
+    check_online(reader, document_child(reader, policy, "rules"), &outer, conf->policy.rules);
+    for (size_t i = 0; list && i < conf->policy.n_overrides; i++) {
+        const struct place place = {&overrides, NULL, i};
+        const yaml_node_t *item = document_item(reader, list, i);
+        check_online(reader, document_child(reader, item, "rules"), &place, conf->policy.overrides[i].rules);
+    }
+}
+
 void check_root(struct reader *reader, const yaml_node_t *node, const struct place *place, void *base)
 {
     struct conf *conf = base;
@@ -171,6 +201,7 @@ void check_root(struct reader *reader, const yaml_node_t *node, const struct pla
         check_listen(reader, list, conf, i);
     if (!conf->upstream.monitor)
         conf->upstream.monitor = conf->online.maintenance;
+    check_online_policy(reader, node, conf);
     if (conf->limits.held_total < conf->limits.held_message)
         reader_mistake_at(reader, blame(reader, document_child(reader, node, "limits"), "held_total"), place,
                           "limits.held_total is less than limits.held_message");

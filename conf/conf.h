@@ -37,6 +37,7 @@ const char *rule_name(enum rule); /* "volatile-default" */
 bool rule_of(const char *name, size_t length, enum rule *);
 enum rule_group rule_group_of(enum rule);
 bool rule_available(enum rule); /* false: the name is taken, the rule comes later */
+bool rule_online(enum rule);    /* an online change answers it: action online can stand for it */
 /* What the profile itself says of a rule; observe answers as standard does (and enforces nothing). */
 enum action rule_profile_action(enum rule, enum profile);
 
@@ -110,12 +111,36 @@ struct conf_admin {
 
 enum wait_until { WAIT_DONE, WAIT_ADDED };
 enum quarantine { QUARANTINE_REJECT, QUARANTINE_WARN, QUARANTINE_ALLOW };
+enum on_disconnect { DISCONNECT_CONTINUE, DISCONNECT_UNDO };
+
+/* When a backfill makes a pause; 0 and false: never for this reason. */
+struct conf_throttle {
+    uint32_t latency_percent; /* default 200: of what the application's latency was before the change */
+    int64_t replication_lag;  /* default 5 s */
+    uint32_t archive_backlog; /* default 42: WAL segments that wait to be archived */
+    bool autovacuum;          /* default true: slower while autovacuum works on the table */
+};
+
+struct conf_online_table {
+    const char *table; /* glob; without a dot: in any schema */
+    enum quarantine quarantine;
+};
 
 struct conf_online {
-    const char *maintenance; /* CONNINFO or NULL */
-    enum wait_until wait;
-    int64_t stall_budget; /* default 100 ms */
-    enum quarantine quarantine;
+    const char *maintenance; /* CONNINFO of the worker's login, or NULL: no online changes */
+    enum wait_until wait;    /* default done */
+    int64_t wait_limit;      /* default 0: none. The longest that an answer is held */
+    enum on_disconnect
+        on_disconnect;          /* default continue: of a client that is gone, or cancels, while it waits */
+    int64_t stall_budget;       /* default 100 ms */
+    int64_t lock_time;          /* default 60 s: how long a lock is tried for before the change fails */
+    int64_t batch_time;         /* default 20 ms: what a batch of a backfill is aimed at */
+    uint32_t workers;           /* default 2: changes that are worked on at one time */
+    bool allow_superuser;       /* default false: the worker's login may be a superuser */
+    enum quarantine quarantine; /* default reject */
+    struct conf_online_table *tables; /* exceptions, in the file's order; a later one wins */
+    size_t n_tables;
+    struct conf_throttle throttle;
 };
 
 /* What a configuration says of one rule. Unset members fall back to the next outer scope. */
@@ -182,6 +207,10 @@ struct conf_mistakes {
 struct conf *conf_load(const char *path, struct conf_mistakes *);
 struct conf *conf_load_text(const char *text, size_t length, const char *name, struct conf_mistakes *);
 void conf_mistakes_free(struct conf_mistakes *);
+
+/* Where nothing of the file speaks of a rule: the profile's action, but online instead of reject where an
+ * online change answers it and this installation can carry one out. */
+enum action conf_default_action(const struct conf *, enum rule);
 
 struct conf *conf_ref(struct conf *);
 void conf_unref(struct conf *);

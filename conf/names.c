@@ -69,7 +69,35 @@ bool rule_available(enum rule rule)
     return rules[rule].speaks == AVAILABLE;
 }
 
+bool rule_online(enum rule rule)
+{
+    switch (rule) {
+    case RULE_volatile_default:
+    case RULE_serial_column:
+    case RULE_identity_column:
+    case RULE_inline_unique:
+    case RULE_inline_check:
+    case RULE_inline_foreign_key:
+    case RULE_rewrite_with_siblings:
+    case RULE_set_not_null:
+    case RULE_add_check:
+    case RULE_add_foreign_key:
+    case RULE_add_unique:
+    case RULE_create_index:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum action rule_profile_action(enum rule rule, enum profile profile)
 {
     return profile == PROFILE_STRICT ? rules[rule].strict : rules[rule].standard;
+}
+
+enum action conf_default_action(const struct conf *conf, enum rule rule)
+{
+    enum action action = rule_profile_action(rule, conf->policy.profile);
+    bool instead = action == ACTION_REJECT && rule_online(rule) && conf->online.maintenance != NULL;
+    return instead ? ACTION_ONLINE : action;
 }

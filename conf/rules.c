@@ -9,7 +9,6 @@
 
 /* Why an action cannot be used yet; NULL: it can. Lifting one is emptying its row. */
 static const char *const action_later[ACTION_COUNT] = {
-    [ACTION_ONLINE] = "action online needs the online change, which this version does not implement yet",
     [ACTION_APPROVE] = "action approve needs approvals, which this version does not implement yet",
 };
 
@@ -20,7 +19,7 @@ static void read_action(struct reader *reader, const yaml_node_t *node, const st
     enum action action;
     reader_quote(quoted, (const char *)node->data.scalar.value, node->data.scalar.length);
     if (document_is_null(node) || !action_of(quoted, &action))
-        reader_mistake_at(reader, node, place, "expected allow, warn or reject, not %s",
+        reader_mistake_at(reader, node, place, "expected allow, warn, online or reject, not %s",
                           document_is_null(node) ? "nothing" : quoted);
     else if (action_later[action])
         reader_mistake_at(reader, node, place, "%s", action_later[action]);
@@ -28,6 +27,15 @@ static void read_action(struct reader *reader, const yaml_node_t *node, const st
         rule->has_action = true;
         rule->action = action;
     }
+}
+
+/* No change that runs online answers this rule. */
+static void never_online(struct reader *reader, enum rule name, const yaml_node_t *node,
+                         const struct place *place, const struct conf_rule *rule)
+{
+    if (rule->has_action && rule->action == ACTION_ONLINE && !rule_online(name))
+        reader_mistake_at(reader, node, place,
+                          "what this rule is about can't be done online; say allow, warn or reject");
 }
 
 static void read_pattern(struct reader *reader, enum rule name, const yaml_node_t *node,
@@ -90,6 +98,7 @@ void rules_read_one(struct reader *reader, enum rule name, const yaml_node_t *no
     rule->line = (unsigned)node->start_mark.line + 1;
     if (node->type == YAML_SCALAR_NODE) {
         read_action(reader, node, place, rule);
+        never_online(reader, name, node, place, rule);
         return;
     }
     if (node->type != YAML_MAPPING_NODE || node->data.mapping.pairs.start == node->data.mapping.pairs.top) {
@@ -100,6 +109,7 @@ void rules_read_one(struct reader *reader, enum rule name, const yaml_node_t *no
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          pair < node->data.mapping.pairs.top && !reader->full; pair++)
         read_part(reader, name, pair, place, rule, seen);
+    never_online(reader, name, node, place, rule);
 }
 
 static void unknown_rule(struct reader *reader, const yaml_node_t *key, const char *quoted,

@@ -21,6 +21,9 @@ static const char *const tls_modes[] = {"disable",   "allow",       "prefer", "r
                                         "verify-ca", "verify-full", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const waits[] = {"done", "added", NULL};
+static const char *const quarantines[] = {"reject", "warn", "allow", NULL};
+static const char *const disconnects[] = {"continue", "undo", NULL};
 static const char *const profiles[] = {"observe", "standard", "strict", NULL};
 
 #define DAY      UINT64_C(86400000)
@@ -105,11 +108,37 @@ static const struct field admin_fields[] = {
 };
 static const struct section admin_section = {ROWS(admin_fields), NULL};
 
+#define THROTTLE(member) offsetof(struct conf_throttle, member)
+static const struct field throttle_fields[] = {
+    ROW("latency_percent", NUMBER, 0, THROTTLE(latency_percent), RANGE(0, 100000)),
+    ROW("replication_lag", DURATION, 0, THROTTLE(replication_lag), RANGE(0, DAY)),
+    ROW("archive_backlog", NUMBER, 0, THROTTLE(archive_backlog), RANGE(0, 1000000)),
+    ROW("autovacuum", BOOL, 0, THROTTLE(autovacuum)),
+};
+static const struct section throttle_section = {ROWS(throttle_fields), NULL};
+
+static const struct field online_table_fields[] = {
+    ROW("table", STRING, FIELD_REQUIRED, offsetof(struct conf_online_table, table), .wrong = value_not_empty),
+    ROW("quarantine", WORD, FIELD_REQUIRED, offsetof(struct conf_online_table, quarantine),
+        .words = quarantines),
+};
+static const struct section online_table_section = {ROWS(online_table_fields), NULL};
+
+#define ONLINE(member) offsetof(struct conf_online, member)
 static const struct field online_fields[] = {
-    ROW("maintenance", CONNINFO, 0, offsetof(struct conf_online, maintenance), .wrong = value_conninfo),
-    LATER("wait"),
-    LATER("stall_budget"),
-    LATER("quarantine"),
+    ROW("maintenance", CONNINFO, 0, ONLINE(maintenance), .wrong = value_conninfo),
+    ROW("wait", WORD, 0, ONLINE(wait), .words = waits),
+    ROW("wait_limit", DURATION, 0, ONLINE(wait_limit), RANGE(0, 365 * DAY)),
+    ROW("on_disconnect", WORD, 0, ONLINE(on_disconnect), .words = disconnects),
+    ROW("stall_budget", DURATION, 0, ONLINE(stall_budget), RANGE(10, 60000)),
+    ROW("lock_time", DURATION, 0, ONLINE(lock_time), RANGE(1, DAY)),
+    ROW("batch_time", DURATION, 0, ONLINE(batch_time), RANGE(1, 60000)),
+    ROW("workers", NUMBER, FIELD_RESTART, ONLINE(workers), RANGE(1, 64)),
+    ROW("allow_superuser", BOOL, 0, ONLINE(allow_superuser)),
+    ROW("quarantine", WORD, 0, ONLINE(quarantine), .words = quarantines),
+    ROW("tables", LIST, 0, ONLINE(tables), .section = &online_table_section, .count = ONLINE(n_tables),
+        .size = sizeof(struct conf_online_table)),
+    ROW("throttle", SECTION, 0, ONLINE(throttle), .section = &throttle_section),
 };
 static const struct section online_section = {ROWS(online_fields), NULL};
 

@@ -29,7 +29,16 @@ struct snapshot *snapshot_new(void)
     };
     conf->log.level = LOG_INFO;
     conf->audit.sync = true;
-    conf->online.stall_budget = 100;
+    conf->online = (struct conf_online){
+        .stall_budget = 100,
+        .lock_time = 60000,
+        .batch_time = 20,
+        .workers = 2,
+        .throttle = {.latency_percent = 200,
+                     .replication_lag = 5000,
+                     .archive_backlog = 42,
+                     .autovacuum = true},
+    };
     conf->policy.profile = PROFILE_STANDARD;
     conf->policy.small_table_rows = 10000;
     conf->policy.small_table_size = 8 << 20;

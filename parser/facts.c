@@ -109,13 +109,15 @@ static void read_statement(struct reader *r, json_t *statement)
 {
     json_t *inside;
     const char *kind = tree_kind(tree_child(statement, "stmt"), &inside);
-    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
-        if (strcmp(readers[i].kind, kind) == 0) {
-            readers[i].read(r, inside);
-            return;
-        }
-    if (!facts_other(r, kind, inside))
+    size_t i = 0, n = sizeof readers / sizeof *readers;
+    while (i < n && strcmp(readers[i].kind, kind) != 0)
+        i++;
+    if (i < n)
+        readers[i].read(r, inside);
+    else if (!facts_other(r, kind, inside))
         r->facts->kind = STATEMENT_OTHER;
+    if (r->facts->kind == STATEMENT_QUERY || r->facts->kind == STATEMENT_OTHER)
+        facts_row_users(r, kind, inside);
 }
 
 static json_t *parse(struct reader *r, struct source *source)
@@ -160,6 +162,7 @@ static struct facts *facts_new(const void *parent)
     if (!facts)
         return NULL;
     facts->error_place = facts->object.place = facts->index_table.place = facts->long_name_place = -1;
+    facts->index_rest = facts->index_end = -1;
     facts->kind = STATEMENT_OTHER;
     facts->tag = facts->object_kind = facts->identity = "";
     return facts;

@@ -107,16 +107,23 @@ struct constraint {
     char on_delete, on_update; /* FOREIGN: r restrict, c cascade, n set null, d set default; else neither */
     bool match_full, nulls_not_distinct;
     bool generated_virtual; /* GENERATED … VIRTUAL, or neither word (PostgreSQL 18: virtual) */
-    int place, end;         /* the clause from its first word to behind its last; end -1 if unknown */
+    const char **included;  /* UNIQUE, PRIMARY: INCLUDE (…) */
+    size_t n_included;
+    bool storage;   /* UNIQUE, PRIMARY: WITH (…) or USING INDEX TABLESPACE */
+    int options;    /* IDENTITY: the first of its options, whose list ends with the clause; else -1 */
+    int place, end; /* the clause from its first word to behind its last; end -1 if unknown */
+    int word;       /* its first word behind CONSTRAINT name */
 };
 
 struct column_definition {
     const char *name;
     struct type_name type;
-    const char *collation; /* or NULL */
+    const char *collation, *collation_schema; /* or NULL */
+    bool stored_so;                           /* COMPRESSION or STORAGE */
     struct constraint *constraints;
     size_t n_constraints;
     int place, end;        /* name … last constraint */
+    int type_end;          /* behind the first word of the type; -1 if unknown */
     size_t written_length; /* bytes of the name as written, before PostgreSQL cuts it to 63 */
 };
 
@@ -219,6 +226,20 @@ enum statement_kind {
     STATEMENT_OTHER
 };
 
+/* What a query takes for granted of a table's columns: their number, or their order. */
+enum row_use {
+    ROW_STAR,          /* SELECT * FROM t, RETURNING *: its result has them all */
+    ROW_POSITION,      /* INSERT INTO t without a column list */
+    ROW_STAR_INSERTED, /* INSERT INTO … SELECT * FROM t */
+    ROW_COPY_FROM,     /* COPY t FROM without a column list */
+    ROW_COPY_TO        /* COPY t TO without one, COPY (SELECT * FROM t) TO */
+};
+
+struct row_user {
+    enum row_use use;
+    struct name table;
+};
+
 /* One statement found in a body: of DO, a function, a literal EXECUTE string. */
 struct nested {
     struct facts *facts;
@@ -244,10 +265,17 @@ struct facts {
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
     bool moves; /* it reads or writes many rows, as far as its text says: UPDATE, DELETE, MERGE, INSERT of a
                    query or of many VALUES, COPY … FROM, CREATE TABLE AS, or WITH one of these */
-    struct name index_table; /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
-                                (first) table it inherits from or is a partition of */
-    bool partition_of;       /* CREATE TABLE … PARTITION OF */
-    struct alter *alters;    /* ALTER TABLE */
+    int index_rest, index_end;  /* CREATE INDEX: what stands behind the table's name; -1 if unknown */
+    struct name index_table;    /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
+                                 (first) table it inherits from or is a partition of */
+    bool partition_of;          /* CREATE TABLE … PARTITION OF */
+    bool uncomments;            /* COMMENT … IS NULL, or '' */
+    struct row_user *row_users; /* SELECT, INSERT, UPDATE, DELETE, COPY; PREPARE of one */
+    size_t n_row_users;
+    const char *prepared; /* PREPARE, DEALLOCATE: the name; or NULL (ALL) */
+    bool parameters;      /* it has $1 …: it can only be run prepared */
+    int lock;             /* LOCK TABLE: the mode, numbered as PostgreSQL does: 1 ACCESS SHARE … 8 */
+    struct alter *alters; /* ALTER TABLE */
     size_t n_alters;
     struct column_definition *columns; /* CREATE TABLE */
     size_t n_columns;

@@ -130,12 +130,12 @@ const char *alter_kind_name(enum alter_kind kind)
 
 /* ---- spans ------------------------------------------------------------------------------------------ */
 
-/* Index of the first token behind the name that starts at `location`: [ONLY] [(] a.b [)] [*]. */
-static size_t behind_name(const struct reader *r, int location)
+/* Index of the first token behind the name that starts at `offset`: [ONLY] [(] a.b [)] [*]. */
+size_t reader_behind_name(const struct reader *r, int offset)
 {
     const struct tokens *tokens = &r->source->tokens;
     const char *text = r->source->text;
-    size_t i = tokens_at(tokens, location);
+    size_t i = tokens_at(tokens, offset);
     bool bracketed = i > 0 && i < tokens->n && token_is(text, tokens, i - 1, "(");
     for (i++; token_is(text, tokens, i, "."); i += 2)
         ;
@@ -148,7 +148,7 @@ static void span_alters(struct reader *r, int location)
 {
     struct facts *facts = r->facts;
     const struct tokens *tokens = &r->source->tokens;
-    size_t i = behind_name(r, location), k = 0;
+    size_t i = reader_behind_name(r, location), k = 0;
     while (i < tokens->n && k < facts->n_alters) {
         size_t end = tokens_clause_end(tokens, i);
         facts->alters[k].place = reader_place(r, tokens->items[i].start);
@@ -167,7 +167,7 @@ static void span_alters(struct reader *r, int location)
 static void span_rest(struct reader *r, struct alter *alter, int location)
 {
     const struct tokens *tokens = &r->source->tokens;
-    size_t i = behind_name(r, location);
+    size_t i = reader_behind_name(r, location);
     alter->place = alter->end = -1;
     if (location < 0 || i >= tokens->n)
         return;
@@ -227,6 +227,7 @@ static void read_expression(struct reader *r, json_t *definition, struct alter *
     }
     *alter->constraint =
         (struct constraint){.kind = CONSTRAINT_GENERATED, .expr = alter->expr, .always = true};
+    alter->constraint->word = alter->constraint->options = -1;
     alter->constraint->place = alter->constraint->end = alter->constraint->referenced.place = -1;
 }
 

@@ -23,7 +23,7 @@ bool body_judged(const struct source *source, size_t token)
 {
     static const char *const words[] = {"alter",  "create",  "drop",    "truncate", "comment",  "grant",
                                         "revoke", "reindex", "cluster", "refresh",  "security", "reassign",
-                                        "import", "vacuum",  "do",      "explain"};
+                                        "import", "vacuum",  "do",      "explain",  "lock"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (token_is(source->text, &source->tokens, token, words[i]))
             return true;

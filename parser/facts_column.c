@@ -76,9 +76,31 @@ static char first_letter(json_t *in, const char *key)
     return text != NULL ? text[0] : '\0';
 }
 
+/* Where the clause that starts at an offset says what it is. */
+static int word_place(const struct reader *r, int from)
+{
+    const struct tokens *tokens = &r->source->tokens;
+    size_t i = tokens_at(tokens, from);
+    if (from >= 0 && token_is(r->source->text, tokens, i, "constraint"))
+        i += 2;
+    return from >= 0 && i < tokens->n ? reader_place(r, tokens->items[i].start) : -1;
+}
+
+/* What an index is made with, and a sequence. */
+static void read_options(struct reader *r, json_t *in, struct constraint *constraint)
+{
+    json_t *options = tree_list(in, "options");
+    json_t *first = tree_child(json_array_get(options, 0), "DefElem");
+    constraint->included = names_of_list(r, tree_list(in, "including"), &constraint->n_included);
+    constraint->storage = json_array_size(options) > 0 || tree_text(in, "indexspace") != NULL;
+    constraint->options = first ? reader_place(r, tree_number(first, "location", -1)) : -1;
+}
+
 static void read_constraint(struct reader *r, json_t *in, struct constraint *constraint)
 {
     *constraint = (struct constraint){.kind = kind_of(in)};
+    constraint->word = word_place(r, tree_number(in, "location", -1));
+    read_options(r, in, constraint);
     constraint->name = reader_copy(r, tree_text(in, "conname"));
     constraint->expr = expr_read(r, json_object_get(in, "raw_expr"));
     json_t *columns = tree_list(in, constraint->kind == CONSTRAINT_FOREIGN ? "fk_attrs" : "keys");
@@ -164,9 +186,16 @@ void column_read(struct reader *r, json_t *in, struct column_definition *column)
     *column = (struct column_definition){.name = reader_copy(r, tree_text(in, "colname"))};
     int location = tree_number(in, "location", -1);
     column->type = type_read(r, tree_child(in, "typeName"));
-    column->collation = name_of_list(r, tree_list(tree_child(in, "collClause"), "collname")).name;
+    struct name collation = name_of_list(r, tree_list(tree_child(in, "collClause"), "collname"));
+    column->collation = collation.name;
+    column->collation_schema = collation.schema;
+    column->stored_so = tree_text(in, "compression") || tree_text(in, "storage_name");
     reader_clause(r, location, &column->place, &column->end);
     written_length(r, location, column);
+    const struct tokens *tokens = &r->source->tokens;
+    size_t type = tokens_at(tokens, tree_number(tree_child(in, "typeName"), "location", -1));
+    column->type_end =
+        column->type.place >= 0 && type < tokens->n ? reader_place(r, tokens->items[type].end) : -1;
 
     json_t *constraints = tree_list(in, "constraints");
     column->n_constraints = json_array_size(constraints);

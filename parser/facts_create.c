@@ -158,6 +158,11 @@ void facts_create_index(struct reader *r, json_t *in)
     }
     char *table = identity_of(r, &facts->index_table), *index = identity_of(r, &facts->object);
     facts_identity(r, index ? index : table ? talloc_asprintf(facts, "ON %s", table) : NULL);
+    size_t rest = reader_behind_name(r, tree_number(relation, "location", -1));
+    if (facts->index_table.place >= 0 && rest < r->source->tokens.n) {
+        facts->index_rest = reader_place(r, r->source->tokens.items[rest].start);
+        facts->index_end = reader_end(r, tokens_clause_end(&r->source->tokens, rest));
+    }
     facts->unique = tree_true(in, "unique");
     facts->concurrently = tree_true(in, "concurrent");
     facts->if_not_exists = tree_true(in, "if_not_exists");

@@ -27,6 +27,8 @@ void facts_reindex(struct reader *, json_t *inside);
 void facts_transaction(struct reader *, json_t *inside);
 void facts_set(struct reader *, json_t *inside);
 void facts_discard(struct reader *, json_t *inside);
+/* What a query of this kind takes for granted of its tables' columns: facts_row.c. */
+void facts_row_users(struct reader *, const char *kind, json_t *inside);
 
 /* Bodies: facts_body.c. */
 void facts_do(struct reader *, json_t *inside);

@@ -147,24 +147,64 @@ static char *type_modifiers(struct reader *r, json_t *list, struct type_name *ty
     return text;
 }
 
+/* The fields that an interval is limited to, as gram.y writes them into its first modifier. */
+static const char *interval_fields(int mask)
+{
+    enum { MONTH = 1 << 1, YEAR = 1 << 2, DAY = 1 << 3, HOUR = 1 << 10, MINUTE = 1 << 11, SECOND = 1 << 12 };
+    static const struct {
+        int mask;
+        const char *words;
+    } fields[] = {{YEAR, " year"},
+                  {MONTH, " month"},
+                  {DAY, " day"},
+                  {HOUR, " hour"},
+                  {MINUTE, " minute"},
+                  {SECOND, " second"},
+                  {YEAR | MONTH, " year to month"},
+                  {DAY | HOUR, " day to hour"},
+                  {DAY | HOUR | MINUTE, " day to minute"},
+                  {DAY | HOUR | MINUTE | SECOND, " day to second"},
+                  {HOUR | MINUTE, " hour to minute"},
+                  {HOUR | MINUTE | SECOND, " hour to second"},
+                  {MINUTE | SECOND, " minute to second"}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].mask == mask)
+            return fields[i].words;
+    return ""; /* all of them */
+}
+
+static const char *interval_modifiers(struct reader *r, const struct type_name *type)
+{
+    const char *fields = type->n_modifiers > 0 ? interval_fields(type->modifiers[0]) : "";
+    return type->n_modifiers < 2 ? fields : talloc_asprintf(r->facts, "%s(%d)", fields, type->modifiers[1]);
+}
+
+/* The name without modifiers: what stands in front of them, and what behind. */
+static const char *type_words(struct reader *r, const struct type_name *type, bool system,
+                              const char **behind)
+{
+    *behind = "";
+    if (strcmp(type->name, "char") == 0)
+        return "\"char\""; /* the one-byte type, which only quotes tell from character(1) */
+    if (!system && *type->name)
+        return quote_name(r->facts, &(struct name){type->schema, type->name, -1});
+    for (size_t i = 0; i < sizeof sql_types / sizeof *sql_types; i++)
+        if (strcmp(type->name, sql_types[i].name) == 0) {
+            *behind = sql_types[i].behind;
+            return sql_types[i].before;
+        }
+    return type->name;
+}
+
 static const char *type_text(struct reader *r, const struct type_name *type, const char *modifiers)
 {
-    const char *before = type->name, *behind = "";
-    char *text = talloc_strdup(r->facts, type->setof ? "SETOF " : "");
     bool system = type->schema && strcmp(type->schema, "pg_catalog") == 0;
-    for (size_t i = 0; system && i < sizeof sql_types / sizeof *sql_types; i++)
-        if (strcmp(type->name, sql_types[i].name) == 0) {
-            before = sql_types[i].before;
-            behind = sql_types[i].behind;
-        }
-    if (!system && strcmp(type->name, "char") == 0)
-        before = "\"char\""; /* the one-byte type, which only quotes tell from character(1) */
+    const char *behind, *before = type_words(r, type, system, &behind);
     if (system && strcmp(type->name, "interval") == 0)
-        modifiers = ""; /* a mask of fields, nothing the author wrote */
-    if (text && type->schema && !system)
-        text = talloc_asprintf_append_buffer(text, "%s.", type->schema);
-    if (text)
-        text = talloc_asprintf_append_buffer(text, "%s%s%s", before, modifiers ? modifiers : "", behind);
+        modifiers = interval_modifiers(r, type);
+    char *text = before ? talloc_asprintf(r->facts, "%s%s%s%s", type->setof ? "SETOF " : "", before,
+                                          modifiers ? modifiers : "", behind)
+                        : NULL;
     for (int i = 0; text && i < type->array && i < SHOWN_MAX; i++)
         text = talloc_strdup_append_buffer(text, "[]");
     if (text && type->percent_type)

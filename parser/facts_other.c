@@ -257,5 +257,8 @@ bool facts_other(struct reader *r, const char *kind, json_t *in)
     facts->cascade = tree_is(in, "behavior", "DROP_CASCADE");
     facts->concurrently = tree_true(in, "concurrent");
     facts->moves = moves(kind, in);
+    facts->uncomments =
+        strcmp(kind, "CommentStmt") == 0 && !*(tree_text(in, "comment") ? tree_text(in, "comment") : "");
+    facts->lock = strcmp(kind, "LockStmt") == 0 ? tree_number(in, "mode", 0) : 0;
     return true;
 }

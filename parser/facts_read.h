@@ -38,7 +38,8 @@ char *reader_copy(struct reader *, const char *text);            /* NULL stays N
 char *reader_slice(struct reader *, const char *from, size_t n); /* a copy of n bytes */
 void *reader_array(struct reader *, size_t size, size_t *n);     /* zeroed; *n becomes 0 where it fails */
 int reader_place(const struct reader *, int offset);             /* the author's offset */
-int reader_end(const struct reader *, size_t token); /* behind the last token in front of this one */
+int reader_end(const struct reader *, size_t token);          /* behind the last token in front of this one */
+size_t reader_behind_name(const struct reader *, int offset); /* token behind a table's name: facts_alter.c */
 void reader_clause(const struct reader *, int offset, int *place, int *end);
 
 /* ---- names: facts_names.c ---------------------------------------------------------------------------- */

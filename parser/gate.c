@@ -20,7 +20,7 @@ void gate_init(struct gate *gate, bool scs, enum text_encoding encoding)
     gate->mode = GATE_LEAD;
     gate->step = 0;
     gate->class = GATE_EMPTY;
-    gate->backslash = gate->high = gate->match_fails = gate->tag_unsure = false;
+    gate->backslash = gate->high = gate->executes = gate->match_fails = gate->tag_unsure = false;
     gate->standard_conforming_strings = scs;
     gate->encoding = (uint8_t)encoding;
     gate->trail = 0;

@@ -85,6 +85,7 @@ struct gate {
     bool backslash; /* public: a backslash stood in a plain '…' string: the reading depends on
                        standard_conforming_strings */
     bool high;      /* public: a byte of 0x80 or above was seen: the reading may depend on the encoding */
+    bool executes;  /* public: a statement was seen that EXECUTE leads, or EXPLAIN and then EXECUTE */
     bool standard_conforming_strings, match_fails, tag_unsure;
     uint8_t encoding;
     uint8_t trail; /* bytes still to come of a multibyte character, or a mark of encoding.c */

@@ -44,6 +44,7 @@ enum key {
     KEY_DELETE,
     KEY_MERGE,
     KEY_EXPLAIN,
+    KEY_EXECUTE,
     KEY_VACUUM,
     KEY_PREPARE,
     KEY_TRANSACTION,
@@ -76,7 +77,7 @@ static const struct word words[26][KEYS_A_LETTER] = {
                    {"comment", KEY_COMMENT},
                    {"cluster", KEY_CLUSTER}},
     ['d' - 'a'] = {{"delete", KEY_DELETE}, {"discard", KEY_DISCARD}, {"drop", KEY_DROP}, {"do", KEY_DO}},
-    ['e' - 'a'] = {{"end", KEY_END}, {"explain", KEY_EXPLAIN}},
+    ['e' - 'a'] = {{"end", KEY_END}, {"explain", KEY_EXPLAIN}, {"execute", KEY_EXECUTE}},
     ['f' - 'a'] = {{"function", KEY_FUNCTION}, {"full", KEY_FULL}},
     ['g' - 'a'] = {{"grant", KEY_GRANT}},
     ['i' - 'a'] = {{"insert", KEY_INSERT}, {"into", KEY_INTO}, {"import", KEY_IMPORT}},
@@ -193,6 +194,10 @@ static void lead(struct gate *gate, enum key key)
     case KEY_DISCARD:
         settle(gate, GATE_SETTING);
         return;
+    case KEY_EXECUTE:
+        gate->executes = true;
+        settle(gate, GATE_OTHER);
+        return;
     default:
         settle(gate, GATE_OTHER);
     }
@@ -233,7 +238,7 @@ static void with_word(struct gate *gate, enum key key)
 static void prepare_word(struct gate *gate, enum key key)
 {
     /* PREPARE TRANSACTION 'name'; or PREPARE name [(types)] AS query, where the name may be "transaction".
-     * The query may be a SELECT … INTO (18 takes it, 13 doesn't). */
+     * The query may be a SELECT … INTO (from 15 on). */
     if (gate->depth > 0)
         return;
     if (key == KEY_AS) {
@@ -287,6 +292,19 @@ static void body_word(struct gate *gate, enum key key)
     follow(gate, GATE_ROUTINE);
 }
 
+/* CREATE TABLE AS, CREATE MATERIALIZED VIEW, REFRESH MATERIALIZED VIEW, SELECT … INTO; and, too much, INSERT
+ * INTO and such words as names. EXECUTE stands behind the options, in front of any word that leads a query.
+ */
+static void explain_word(struct gate *gate, enum key key)
+{
+    if (key == KEY_CREATE || key == KEY_REFRESH || key == KEY_INTO)
+        settle(gate, GATE_DDL);
+    else if (gate->depth == 0 && key >= KEY_SELECT && key <= KEY_MERGE)
+        gate->step = 1;
+    else if (gate->depth == 0 && key == KEY_EXECUTE && gate->step == 0)
+        gate->executes = true;
+}
+
 void gate_class_word(struct gate *gate, const char *text, uint32_t length)
 {
     enum key key = key_of(text, length);
@@ -306,10 +324,7 @@ void gate_class_word(struct gate *gate, const char *text, uint32_t length)
         with_word(gate, key);
         break;
     case GATE_EXPLAIN:
-        /* CREATE TABLE AS, CREATE MATERIALIZED VIEW, REFRESH MATERIALIZED VIEW, SELECT … INTO; and, too much,
-         * INSERT INTO and such words as names. */
-        if (key == KEY_CREATE || key == KEY_REFRESH || key == KEY_INTO)
-            settle(gate, GATE_DDL);
+        explain_word(gate, key);
         break;
     case GATE_VACUUM:
         if (key == KEY_FULL)

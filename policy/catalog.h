@@ -26,6 +26,9 @@
  * there is nothing to ask. */
 char *catalog_questions(const void *talloc_parent, const struct facts *);
 
+/* The question that only asks what this name means in the session's search_path. */
+char *catalog_question_of_table(const void *talloc_parent, const char *table);
+
 /* One query for PostgreSQL 13 to 18; $1 is text; one row, one column of ASCII text. It changes nothing
  * and doesn't depend on search_path, role or settings. It locks (ACCESS SHARE) system catalogs and, for its
  * size, what the statement works on where nobody else holds or awaits ACCESS EXCLUSIVE. */
@@ -88,13 +91,15 @@ struct catalog_relation {
     const char *schema, *name;
     char kind, persistence; /* relkind, relpersistence */
     double rows;            /* estimated; below 0: unknown */
-    uint64_t size; /* bytes: as of now where the statement works on it and asking doesn't wait, else as of
-                      the last VACUUM or ANALYZE */
+    uint64_t size;  /* bytes: as of now where the statement works on it and asking doesn't wait, else as of
+                       the last VACUUM or ANALYZE */
+    bool no_blocks; /* measured: its file holds nothing, so that it has no rows, nor has a child any */
     const char *owner;
     bool may_own;   /* the current user has the owner's rights */
     bool temporary; /* this session's */
     bool row_security, force_row_security;
     bool is_partition, created_here; /* created_here: by this very transaction */
+    bool locked_here;                /* ACCESS EXCLUSIVE, by this very transaction */
     uint64_t born;                   /* number of the transaction that made it; 0: unknown, or long ago */
     uint32_t row_type, typed_of;
     struct catalog_column *columns; /* in order, dropped ones left out */
@@ -193,8 +198,12 @@ struct catalog {
     int server_version; /* 150018 */
     const char *database, *user, *session_user;
     bool superuser, in_recovery, read_only;
-    uint64_t now;      /* number of this transaction, or the next to come; 0: unknown */
-    const char **path; /* current_schemas(true) */
+    int schema_version; /* of the schema pgsluice, as its comment says; 0: there is none; -1: it doesn't say
+                         */
+    bool schema_usable, plpgsql_usable; /* by the current user */
+    bool schema_trusted; /* it belongs to a superuser; or to the database's owner, and no superuser asks */
+    uint64_t now;        /* number of this transaction, or the next to come; 0: unknown */
+    const char **path;   /* current_schemas(true) */
     size_t n_path;
     struct catalog_schema *schemas; /* those that names were looked for in */
     size_t n_schemas;

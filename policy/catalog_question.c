@@ -230,3 +230,13 @@ char *catalog_questions(const void *talloc_parent, const struct facts *facts)
         json_decref(q.seen[list]);
     return text;
 }
+
+char *catalog_question_of_table(const void *talloc_parent, const char *table)
+{
+    json_t *question = json_pack("{s:[],s:[s],s:[],s:[],s:[],s:[]}", "s", "r", table, "R", "f", "o", "t");
+    char *dumped = question == NULL ? NULL : json_dumps(question, JSON_COMPACT);
+    char *text = dumped == NULL ? NULL : talloc_strdup(talloc_parent, dumped);
+    free(dumped);
+    json_decref(question);
+    return text;
+}

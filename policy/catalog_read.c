@@ -4,6 +4,7 @@
  */
 #include "policy/catalog_read.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <talloc.h>
 
@@ -58,6 +59,22 @@ static void read_asked(struct answer_reader *r, json_t *asked)
     catalog->n_asked = n_read + n_worked;
 }
 
+/* "pgsluice schema version 1" */
+static void read_installed(struct answer_reader *r, json_t *root)
+{
+    static const char words[] = "pgsluice schema version ";
+    struct catalog *catalog = r->catalog;
+    json_t *row = json_object_get(root, "pgsluice");
+    const char *comment = json_string_value(json_array_get(row, 0));
+    if (json_is_array(row))
+        catalog->schema_version = -1;
+    if (comment != NULL && strncmp(comment, words, sizeof words - 1) == 0)
+        catalog->schema_version = atoi(comment + sizeof words - 1);
+    catalog->schema_usable = json_is_true(json_array_get(row, 1));
+    catalog->schema_trusted = json_is_true(json_array_get(row, 2));
+    catalog->plpgsql_usable = json_is_true(json_object_get(root, "plpgsql"));
+}
+
 static void read_session(struct answer_reader *r, json_t *root)
 {
     struct catalog *catalog = r->catalog;
@@ -69,6 +86,7 @@ static void read_session(struct answer_reader *r, json_t *root)
     catalog->superuser = json_is_boolean(superuser) && json_is_true(superuser);
     catalog->in_recovery = answer_true(r, answer_member(r, root, "recovery"));
     catalog->read_only = answer_true(r, answer_member(r, root, "read_only"));
+    read_installed(r, root);
     catalog->now = answer_count(r, json_object_get(root, "now"));
     catalog->path = answer_texts(r, answer_member(r, root, "path"), &catalog->n_path);
     read_schemas(r, answer_member(r, root, "schemas"));

@@ -140,6 +140,7 @@ static void measure(struct answer_reader *r, json_t *in, struct catalog_relation
     else
         relation->rows *= now / (double)relation->size;
     relation->size = (uint64_t)now;
+    relation->no_blocks = now == 0; /* children: read_relation() */
 }
 
 static void read_plain(struct answer_reader *r, json_t *in, struct catalog_relation *relation)
@@ -160,6 +161,7 @@ static void read_plain(struct answer_reader *r, json_t *in, struct catalog_relat
     relation->force_row_security = answer_true(r, answer_member(r, in, "force_rls"));
     relation->is_partition = answer_true(r, answer_member(r, in, "partition"));
     relation->created_here = answer_true(r, answer_member(r, in, "created_here"));
+    relation->locked_here = json_is_true(json_object_get(in, "locked_here"));
     relation->born = answer_count(r, json_object_get(in, "born"));
     relation->row_type = answer_oid(r, answer_member(r, in, "row_type"));
     relation->typed_of = answer_oid(r, answer_member(r, in, "typed_of"));
@@ -173,6 +175,7 @@ static void read_relation(struct answer_reader *r, json_t *in, struct catalog_re
     read_constraints(r, answer_member(r, in, "constraints"), relation);
     read_indexes(r, answer_member(r, in, "indexes"), relation);
     read_children(r, answer_member(r, in, "children"), relation);
+    relation->no_blocks = relation->no_blocks && relation->children == 0;
     relation->parents = read_names(r, answer_member(r, in, "parents"), &relation->n_parents);
     relation->row_type_users =
         read_names(r, answer_member(r, in, "row_type_users"), &relation->n_row_type_users);

@@ -184,6 +184,13 @@
 
 #define SETTING(name) PG "current_setting('" name "')"
 
+/* Anybody with CREATE on the database could have made a schema `pgsluice`, with functions that do as they like with
+ * the caller's rights: only a superuser's is believed in, and by others than superusers the database owner's. */
+#define TRUSTED                                                                                              \
+    "(SELECT o.rolsuper OR n.nspowner" EQ "d.datdba AND NOT (SELECT " PG "bool_or(m.rolsuper) FROM " PG        \
+    "pg_roles AS m WHERE m.rolname" EQ "ANY (ARRAY[current_user, session_user])) FROM " PG "pg_roles AS o, "  \
+    PG "pg_database AS d WHERE o.oid" EQ "n.nspowner AND d.datname" EQ PG "current_database())"
+
 #define SESSION                                                                                              \
     "'asked', (SELECT ask.j FROM ask), 'version', CAST(" SETTING("server_version_num") " AS " PG "int4),"    \
     " 'database', " PG                                                                                       \
@@ -193,6 +200,11 @@
     " 'now', (SELECT COALESCE(own.top, own.xmax) FROM own),"                                                  \
     " 'path', " PG "current_schemas(true), 'schemas', (SELECT " AGGREGATE(PG                                 \
     "json_build_array(space2.oid, space2.nspname, space2.oid" EQ PG "pg_my_temp_schema())") " FROM space2)," \
+    " 'pgsluice', (SELECT " PG "json_build_array(d.description, " PG "has_schema_privilege(n.oid, 'USAGE'), "    \
+    TRUSTED ") FROM " PG "pg_namespace AS n LEFT JOIN LATERAL (SELECT d.description FROM " PG "pg_description AS d"     \
+    " WHERE d.objoid" EQ "n.oid AND d.classoid" EQ "2615 AND d.objsubid" EQ "0 OFFSET 0) AS d ON true"         \
+    " WHERE n.nspname" EQ "'pgsluice'), 'plpgsql', (SELECT " PG "has_language_privilege(l.oid, 'USAGE') FROM " \
+    PG "pg_language AS l WHERE l.lanname" EQ "'plpgsql'),"                                                   \
     " 'event_triggers', (SELECT " AGGREGATE(PG "json_build_array(e.evtname, e.evtevent, e.evttags)")         \
     " FROM " PG "pg_event_trigger AS e WHERE e.evtenabled" NE "CAST('D' AS " CHAR ")"                        \
     " AND e.evtevent" EQ "ANY (CAST('{table_rewrite,ddl_command_start}' AS " PG "name[])))"
@@ -322,6 +334,11 @@
     " own, " PG "pg_attribute AS a WHERE a.attrelid" EQ "rel.oid AND a.attnum" EQ "CAST(-1 AS " PG "int2)"   \
     " AND CAST(CAST(a.xmin AS " PG "text) AS " PG "int8)" GT "2) AS x)"
 
+/* Nobody else can be in the way of what this transaction holds already. */
+#define LOCKED_HERE                                                                                          \
+    "EXISTS (SELECT FROM lock AS l WHERE l.relation" EQ "rel.oid AND l.pid" EQ PG "pg_backend_pid()"         \
+    " AND l.granted AND l.mode" EQ "'AccessExclusiveLock')"
+
 /* Bytes as of now, where asking doesn't wait: nobody else holds or awaits ACCESS EXCLUSIVE. */
 #define BYTES                                                                                                \
     "CASE WHEN rel.worked_on AND rel.relkind" EQ "ANY (CAST('{r,m}' AS " CHAR "[])) AND NOT EXISTS (SELECT"  \
@@ -334,7 +351,7 @@
     ", 'pages', rel.relpages, 'bytes', " BYTES ", 'owner', " PG "pg_get_userbyid(rel.relowner), 'may_own', " PG                  \
     "pg_has_role(rel.relowner, 'USAGE'), 'rls', rel.relrowsecurity, 'force_rls', rel.relforcerowsecurity,"   \
     " 'partition', rel.relispartition, 'created_here', " CREATED_HERE ", 'born', " BORN                       \
-    ", 'row_type', rel.reltype,"                                                                             \
+    ", 'locked_here', " LOCKED_HERE ", 'row_type', rel.reltype,"                                                                             \
     " 'typed_of', rel.reloftype, 'columns', " COLUMN_ROWS ", 'constraints', " CONSTRAINT_ROWS                \
     ", 'indexes', " INDEX_ROWS ", 'children', " CHILD_ROW ", 'parents', " PARENT_ROWS                        \
     ", 'row_type_users', " ROW_TYPE_ROWS ", 'views', " VIEW_ROWS ", 'triggers', " TRIGGER_ROW                \

@@ -283,17 +283,31 @@ static struct effects anything(void)
                             .fails = ANSWER_UNKNOWN};
 }
 
+/* The list, and the block's own statements from … to in front of it or behind it. */
+static const struct facts **with_nested(const void *memory, const struct facts *block, size_t from, size_t to,
+                                        const struct facts *const *list, size_t n, bool in_front)
+{
+    size_t own = to - from;
+    const struct facts **all = talloc_array(memory, const struct facts *, (unsigned)(n + own + 1));
+    for (size_t i = 0; all != NULL && i < n; i++)
+        all[(in_front ? own : 0) + i] = list[i];
+    for (size_t i = 0; all != NULL && i < own; i++)
+        all[(in_front ? 0 : n) + i] = block->nested[from + i].facts;
+    return all;
+}
+
 struct policy_context nested_context(const void *memory, const struct look *look, size_t index)
 {
     struct policy_context inner = *look->context;
-    size_t n = inner.n_before;
-    const struct facts **before = talloc_array(memory, const struct facts *, (unsigned)(n + index + 1));
-    for (size_t i = 0; before != NULL && i < n; i++)
-        before[i] = inner.before[i];
-    for (size_t i = 0; before != NULL && i < index; i++)
-        before[n + i] = look->facts->nested[i].facts;
+    const struct facts *block = look->facts;
+    size_t n = block->n_nested - index - 1;
+    const struct facts **before = with_nested(memory, block, 0, index, inner.before, inner.n_before, false);
+    const struct facts **behind =
+        with_nested(memory, block, index + 1, block->n_nested, inner.behind, inner.n_behind, true);
     inner.before = before;
-    inner.n_before = before == NULL ? 0 : n + index;
+    inner.n_before = before == NULL ? 0 : inner.n_before + index;
+    inner.behind = behind;
+    inner.n_behind = behind == NULL ? 0 : inner.n_behind + n;
     inner.in_transaction = true;
     return inner;
 }

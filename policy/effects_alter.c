@@ -158,7 +158,8 @@ static void set_not_null(struct part *part, const struct look *look)
     if (relation == NULL || part->fails == ANSWER_YES)
         return; /* the row's answers stand: a CHECK may prove it, or it is NOT NULL already */
     part->scan = reads_for_not_null(look, name);
-    part->fails = part->scan == ANSWER_NO && !look->facts->only ? ANSWER_NO : ANSWER_UNKNOWN;
+    bool fine = part->scan == ANSWER_NO && !look->facts->only;
+    part->fails = fine ? ANSWER_NO : table_has_rows(look);
 }
 
 /* ---- ADD CONSTRAINT ---- */
@@ -176,6 +177,27 @@ static enum answer key_reads(const struct constraint *key, const struct look *lo
             reads = ANSWER_YES;
     }
     return reads;
+}
+
+/* A primary key that takes an index over sets the index's columns NOT NULL. */
+static enum answer index_reads(const struct look *look, const struct catalog_relation *relation,
+                               const char *name)
+{
+    const struct catalog_index *index = NULL;
+    enum answer reads = ANSWER_NO;
+    for (size_t i = 0; relation != NULL && i < relation->n_indexes; i++) {
+        if (strcmp(relation->indexes[i].name, name) == 0)
+            index = &relation->indexes[i];
+    }
+    for (size_t i = 0; index != NULL && i < index->n_columns; i++) {
+        const char *column = NULL;
+        for (size_t k = 0; k < relation->n_columns; k++) {
+            if (relation->columns[k].number == index->columns[i])
+                column = relation->columns[k].name;
+        }
+        reads = answer_or(reads, column == NULL ? ANSWER_UNKNOWN : reads_for_not_null(look, column));
+    }
+    return index == NULL ? ANSWER_UNKNOWN : reads;
 }
 
 static void columns_exist(struct part *part, const struct look *look, const char *const *columns, size_t n)
@@ -200,7 +222,7 @@ static void add_foreign_key(struct part *part, const struct look *look, const st
     const struct catalog_relation *relation = table_structure(look);
     part->lock = LOCK_SHARE_ROW_EXCLUSIVE;
     part->scan_key = answer_of(!constraint->not_valid);
-    part->fails = constraint->not_valid ? ANSWER_NO : ANSWER_UNKNOWN;
+    part->fails = constraint->not_valid ? ANSWER_NO : table_has_rows(look);
     columns_exist(part, look, constraint->columns, constraint->n_columns);
     if (relation == NULL)
         return;
@@ -241,7 +263,8 @@ static void add_unique(struct part *part, const struct look *look, const struct 
     part->index_build = answer_of(constraint->using_index == NULL);
     part->fails = part->index_build == ANSWER_YES ? ANSWER_UNKNOWN : ANSWER_NO;
     if (primary) {
-        part->scan = constraint->using_index == NULL ? key_reads(constraint, look) : ANSWER_UNKNOWN;
+        part->scan = constraint->using_index == NULL ? key_reads(constraint, look)
+                                                     : index_reads(look, relation, constraint->using_index);
         part->fails = ANSWER_UNKNOWN;
     }
     columns_exist(part, look, constraint->columns, constraint->n_columns);
@@ -320,7 +343,7 @@ static void validate_constraint(struct part *part, const struct look *look)
         return;
     }
     part->scan = answer_of(!constraint->validated);
-    part->fails = constraint->validated ? ANSWER_NO : ANSWER_UNKNOWN;
+    part->fails = constraint->validated ? ANSWER_NO : table_has_rows(look);
 }
 
 /* ---- one subcommand ---- */

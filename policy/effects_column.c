@@ -108,6 +108,28 @@ static void check_table(struct part *part, const struct look *look)
         part_may_fail(part); /* a child may have a column of that name and another type */
 }
 
+/* Clauses of a kind that a column has once, or that exclude each other: transformColumnDefinition(). */
+static void check_clauses(struct part *part)
+{
+    const struct column_definition *column = part->alter->column;
+    unsigned n[CONSTRAINT_ATTRIBUTE + 1] = {0};
+    bool serial = column_is_serial(column);
+    for (size_t i = 0; i < column->n_constraints; i++)
+        n[column->constraints[i].kind]++;
+    unsigned defaults = n[CONSTRAINT_DEFAULT] + serial, identities = n[CONSTRAINT_IDENTITY];
+    if (defaults > 1)
+        part_fails(part, "multiple default values specified for column \"%s\"", column->name);
+    if (identities > 1)
+        part_fails(part, "multiple identity specifications for column \"%s\"", column->name);
+    if (n[CONSTRAINT_GENERATED] > 1)
+        part_fails(part, "multiple generation clauses specified for column \"%s\"", column->name);
+    if ((defaults > 0) + (identities > 0) + (n[CONSTRAINT_GENERATED] > 0) > 1)
+        part_fails(part, "more than one of default, identity and generation specified for column \"%s\"",
+                   column->name);
+    if (n[CONSTRAINT_NULL] > 0 && (n[CONSTRAINT_NOT_NULL] > 0 || serial || identities > 0))
+        part_fails(part, "conflicting NULL/NOT NULL declarations for column \"%s\"", column->name);
+}
+
 static void check_type(struct part *part, const struct look *look)
 {
     const struct column_definition *column = part->alter->column;
@@ -350,8 +372,11 @@ static void add_column_key(struct part *part, const struct look *look)
         part_fails(part, "data type %s has no default operator class for access method \"btree\"",
                    column->type.text);
     enum catalog_volatility ignored;
-    if (column_default(column, look) != NULL || domain_default(column, look, &ignored))
+    bool by_default = column_default(column, look) != NULL || domain_default(column, look, &ignored);
+    if (by_default && table_has_rows(look) != ANSWER_NO)
         part_may_fail(part); /* the same value twice, or a volatile one that repeats */
+    if (key->nulls_not_distinct && !column_filled(column, look) && table_has_rows(look) != ANSWER_NO)
+        part_may_fail(part); /* NULL twice */
     if (relation == NULL)
         return;
     const struct catalog_type *type = known_type(column, look);
@@ -387,12 +412,41 @@ static void add_column_reference(struct part *part, const struct look *look, con
                    column_constraint(column, CONSTRAINT_GENERATED) != NULL;
     if (written)
         part->scan_key = ANSWER_YES;
-    if (written && column_filled(column, look))
+    if (written && column_filled(column, look) && table_has_rows(look) != ANSWER_NO)
         part_may_fail(part);
     if (look->names == NULL)
         return;
     uint32_t type = column_is_serial(column) ? 23 : catalog_type_oid(look->names, &column->type);
     effects_reference(part, look, key, &type, 1);
+}
+
+/* May a default that isn't NULL come out as NULL? Functions and casts are taken for strict ones of their
+ * arguments; NULLIF, CASE and the like, and operators that may find nothing (->), are not looked into. */
+static bool may_be_null(const struct expr *expr, int depth)
+{
+    if (expr == NULL || depth > 100 || expr->kind == EXPR_NULL || expr->kind == EXPR_OTHER)
+        return true;
+    if (expr->kind == EXPR_ARRAY || expr->kind == EXPR_NULL_TEST)
+        return false;
+    if (expr->kind == EXPR_OPERATOR && expr->name.name != NULL && strpbrk(expr->name.name, "#>?@") != NULL)
+        return true;
+    for (size_t i = 0; i < expr->n_args; i++) {
+        if (may_be_null(expr->args[i], depth + 1))
+            return true;
+    }
+    return false;
+}
+
+/* Where the default is stored once, a NULL that comes of it has the rows read and refused. */
+static void add_column_not_null(struct part *part, const struct look *look)
+{
+    const struct expr *by_default = column_default(part->alter->column, look);
+    if (by_default == NULL || !may_be_null(by_default, 0))
+        return;
+    if (part->rewrite != ANSWER_YES)
+        part->scan = answer_or(part->scan, ANSWER_UNKNOWN);
+    if (table_has_rows(look) != ANSWER_NO)
+        part_may_fail(part);
 }
 
 static void add_column_constraints(struct part *part, const struct look *look)
@@ -413,8 +467,12 @@ static void add_column_constraints(struct part *part, const struct look *look)
     }
     const struct constraint *generated = column_constraint(column, CONSTRAINT_GENERATED);
     bool is_virtual = generated != NULL && generated->generated_virtual;
-    if (column_not_null(column) == NULL || (column_filled(column, look) && !is_virtual))
+    if (column_not_null(column) == NULL)
         return;
+    if (column_filled(column, look) && !is_virtual) {
+        add_column_not_null(part, look);
+        return;
+    }
     bool null_value = part->new_values == ANSWER_YES; /* a domain's NULL, which is computed row by row */
     part->scan = null_value ? ANSWER_UNKNOWN : ANSWER_YES;
     if (!is_virtual)
@@ -439,6 +497,7 @@ void effects_add_column(struct part *part, const struct look *look)
     if (exists)
         part_fails(part, "column \"%s\" of relation \"%s\" already exists", column->name,
                    look->facts->object.name == NULL ? "" : look->facts->object.name);
+    check_clauses(part);
     if (part->fails == ANSWER_YES)
         return;
     check_type(part, look);

@@ -262,7 +262,9 @@ bool table_stores_rows(const struct look *look)
 
 enum answer table_has_rows(const struct look *look)
 {
-    return table_stores_rows(look) ? ANSWER_UNKNOWN : ANSWER_NO;
+    const struct catalog_relation *relation = table_structure(look);
+    bool none = relation != NULL && relation->no_blocks && look->context->first;
+    return table_stores_rows(look) && !none ? ANSWER_UNKNOWN : ANSWER_NO;
 }
 
 bool table_empty(const struct look *look)

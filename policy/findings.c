@@ -14,21 +14,25 @@
 /* ---- taking a finding up ---- */
 
 /* What the text alone can't tell is not refused by a profile's default, only warned of; `strict`, and an
- * action that the file names itself, are taken at their word. */
-static enum action action_for(const struct judge *judge, const struct sight *sight)
+ * action that the file names itself, are taken at their word. Online it does no harm whatever comes of it:
+ * that is tried, and where there is no plan it is a warning again (verdict_plan.c). */
+static enum action action_for(const struct judge *judge, const struct sight *sight, bool *unsure)
 {
-    struct conf_rule setting = policy_rule(judge->context, sight->rule, judge->table);
+    const struct policy_context *context = judge->context;
+    struct conf_rule setting = policy_rule(context, sight->rule, judge->table);
     if (sight->only_warn && setting.action > ACTION_WARN)
         return ACTION_WARN;
-    bool unsure = sight->sure == ANSWER_UNKNOWN && !setting.has_action &&
-                  judge->context->conf->policy.profile != PROFILE_STRICT;
-    return unsure && setting.action > ACTION_WARN ? ACTION_WARN : setting.action;
+    *unsure = sight->sure == ANSWER_UNKNOWN && !setting.has_action && setting.action > ACTION_WARN &&
+              context->conf->policy.profile != PROFILE_STRICT;
+    bool tried = setting.action == ACTION_ONLINE && context->text != NULL && context->names != NULL;
+    return *unsure && !tried ? ACTION_WARN : setting.action;
 }
 
 void finding_add(struct judge *judge, const struct sight *sight)
 {
     struct verdict *verdict = judge->memory;
-    enum action action = action_for(judge, sight);
+    bool unsure = false;
+    enum action action = action_for(judge, sight, &unsure);
     if (action == ACTION_ALLOW || rule_excused(judge, sight->rule))
         return;
     const char *message = sight->message;
@@ -38,6 +42,7 @@ void finding_add(struct judge *judge, const struct sight *sight)
     verdict->findings = talloc_realloc(verdict, verdict->findings, struct finding, (unsigned)n + 1);
     verdict->findings[n] = (struct finding){.rule = sight->rule,
                                             .action = action,
+                                            .unsure = unsure,
                                             .place = judge->where != NULL ? judge->outer_place : sight->place,
                                             .message = message,
                                             .detail = sight->detail,
@@ -122,12 +127,13 @@ const char *work_estimate(const struct judge *judge, enum work work)
     double bytes = (double)table_size(table) / (work == WORK_REWRITE ? bytes_written : bytes_read);
     seconds = seconds > bytes ? seconds : bytes;
     if (seconds < 1.5)
-        return TEXT(judge, "It holds about %s rows: expect a second or so.", grouped(judge, rows));
+        return TEXT(judge, "%s holds about %s rows: expect a second or so.", judge->table_text,
+                    grouped(judge, rows));
     if (seconds < 120)
-        return TEXT(judge, "It holds about %s rows: expect some %.0f s or more.", grouped(judge, rows),
-                    seconds);
-    return TEXT(judge, "It holds about %s rows: expect some %.0f minutes or more.", grouped(judge, rows),
-                seconds / 60);
+        return TEXT(judge, "%s holds about %s rows: expect some %.0f s or more.", judge->table_text,
+                    grouped(judge, rows), seconds);
+    return TEXT(judge, "%s holds about %s rows: expect some %.0f minutes or more.", judge->table_text,
+                grouped(judge, rows), seconds / 60);
 }
 
 /* ---- statements other than ALTER TABLE ---- */
@@ -172,11 +178,14 @@ static void create_index(struct judge *judge)
              "PostgreSQL would hold a ShareLock on %s: it can be read, but INSERT, UPDATE and DELETE "
              "wait. %s",
              judge->table_text, work_estimate(judge, WORK_INDEX));
-    sight.hint =
-        TEXT(judge,
-             "Write CREATE %sINDEX CONCURRENTLY, outside a transaction. If it fails, drop the invalid index "
-             "it leaves before the next try.",
-             facts->unique ? "UNIQUE " : "");
+    const struct name index = {judge->table->schema, facts->object.name, -1};
+    sight.hint = TEXT(
+        judge,
+        "Write CREATE %sINDEX CONCURRENTLY, outside a transaction (Rails: disable_ddl_transaction!, "
+        "Django: atomic = False). If it fails, it leaves an invalid index: %s before the next try.",
+        facts->unique ? "UNIQUE " : "",
+        index.name == NULL ? "find it with \\d and drop it"
+                           : TEXT(judge, "DROP INDEX CONCURRENTLY %s;", quote_name(judge->memory, &index)));
     if (judge->look->table.relation != NULL && judge->look->table.relation->kind == 'p')
         index_of_partitions(judge, &sight);
     finding_add(judge, &sight);
@@ -214,8 +223,10 @@ static void drop_table(struct judge *judge)
             TEXT(judge, "It can't be brought back but from a backup.%s",
                  facts->cascade ? " CASCADE drops the views and foreign keys that use it as well." : "");
         sight.hint =
-            TEXT(judge, "Rename it first and wait a few days: ALTER TABLE %s RENAME TO %s.", one.table_text,
-                 quote_identifier(judge->memory, TEXT(judge, "%s_dropped", one.table->name)));
+            TEXT(judge,
+                 "Rename it first, wait a few days whether anybody misses it, and drop it then:\n"
+                 "ALTER TABLE %s RENAME TO %s;",
+                 one.table_text, quote_identifier(judge->memory, TEXT(judge, "%s_dropped", one.table->name)));
         finding_add(&one, &sight);
     }
 }
@@ -261,8 +272,13 @@ static void rewrite_with_siblings(struct judge *judge)
         return;
     struct sight sight = {
         .rule = RULE_rewrite_with_siblings, .sure = ANSWER_YES, .place = parts->items[first].alter->place};
-    sight.message = TEXT(judge, "one of %zu subcommands makes the whole statement rewrite %s: %s", parts->n,
-                         judge->table_text, alter_kind_name(parts->items[first].alter->kind));
+    const struct alter *alter = parts->items[first].alter;
+    const char *subject =
+        alter->column != NULL && alter->column->name != NULL ? alter->column->name : alter->subject;
+    sight.message =
+        TEXT(judge, "one of %zu subcommands makes the whole statement rewrite %s: %s%s%s", parts->n,
+             judge->table_text, alter_kind_name(alter->kind), subject == NULL ? "" : " ",
+             subject == NULL ? "" : quote_identifier(judge->memory, subject));
     sight.detail = TEXT(
         judge, "The other subcommands, which would take a moment by themselves, wait for the rewrite and are "
                "undone with it.");
@@ -278,6 +294,7 @@ static void alter_table(struct judge *judge)
             findings_column(judge, &parts->items[i]);
         else
             findings_alter(judge, &parts->items[i]);
+        findings_readers(judge, &parts->items[i]);
     }
     rewrite_with_siblings(judge);
 }
@@ -297,11 +314,13 @@ static void unparseable(struct judge *judge, const struct facts *facts)
         TEXT(judge,
              "It may be wrong, or newer than the SQL that this pgsluice knows. What it would lock or rewrite "
              "is not known.");
-    sight.hint =
-        TEXT(judge, facts->status == FACTS_TOO_LONG
-                        ? "Split it, or raise limits.statement."
-                        : "Try it on a test server. If it is right, have a role that may waive run it with "
-                          "-c pgsluice.waive='unparseable: reason'.");
+    sight.hint = TEXT(
+        judge, facts->status == FACTS_TOO_LONG
+                   ? "Split it, or raise limits.statement."
+                   : "Try it on a test server. If it is right, have a role of policy.waivers.roles write "
+                     "/* pgsluice: allow unparseable, REASON */ in front of it; where the SQL can't be "
+                     "edited: PGOPTIONS='-c pgsluice.waive=unparseable:REASON' (no blanks in REASON, or "
+                     "\"\\ \" for each).");
     finding_add(judge, &sight);
 }
 
@@ -377,6 +396,7 @@ static void judge_statement(struct judge *judge, int depth)
         break;
     }
     findings_definition(judge);
+    findings_comment(judge);
     findings_held(judge);
 }
 

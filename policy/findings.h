@@ -42,9 +42,10 @@ void findings_catalog(struct judge *, const struct part *);    /* ADD COLUMN: wh
 void findings_work(struct judge *);                            /* VACUUM FULL, CLUSTER, REINDEX, REFRESH */
 void findings_work_alter(struct judge *, const struct part *); /* SET LOGGED, ATTACH PARTITION … */
 void findings_definition(struct judge *);                      /* columns as they are defined */
+void findings_comment(struct judge *);                         /* new columns without a comment */
+void findings_readers(struct judge *, const struct part *);    /* queries that go by a table's columns */
 void findings_held(struct judge *);                            /* work behind a lock that is held */
-/* verdict.locked */
-const char *held_after(const void *memory, const struct look *, const struct parts *);
+void held_after(struct verdict *, const struct look *, const struct parts *); /* verdict.locked */
 
 /* Is the rule silent on this table: private to the transaction, or small? */
 bool rule_excused(const struct judge *, enum rule);
@@ -56,10 +57,15 @@ const char *work_estimate(const struct judge *, enum work);
 /* " Right now pid 4711 has been reading it for 12 min: ..."; "" where nobody is in the way. */
 const char *waiting_text(const struct judge *);
 
+/* verdict.plan; or, where action online can't be kept, reject and why (verdict_plan.c). */
+void verdict_plan(struct verdict *, const struct facts *, const struct policy_context *);
+
 /* ---- the safe way, as SQL (recipe.c) ---- */
 
 /* The whole of an ADD COLUMN in steps that stall nobody; NULL where there is no such way. */
 char *recipe_column(const struct judge *, const struct column_definition *);
+/* The same where a column holds rows of the table: a value for old rows has to come later. */
+char *recipe_row_type(const struct judge *, const struct column_definition *);
 char *recipe_not_null(const struct judge *, const char *column);
 char *recipe_constraint(const struct judge *, const struct constraint *);
 char *recipe_type(const struct judge *, const struct alter *);

@@ -134,10 +134,39 @@ static void add_foreign_key(struct judge *judge, const struct part *part, const 
     finding_add(judge, &sight);
 }
 
+/* The index is there: what is left is to look for a NULL. */
+static void key_of_index(struct judge *judge, const struct part *part, const struct constraint *constraint)
+{
+    if (constraint->using_index == NULL || constraint->kind != CONSTRAINT_PRIMARY || part->scan == ANSWER_NO)
+        return;
+    struct sight sight = {.rule = RULE_add_unique,
+                          .sure = part->scan,
+                          .only_warn = true,
+                          .place = part->alter->place,
+                          .object = constraint->name};
+    sight.message =
+        TEXT(judge, "adding this primary key reads all of %s while it is locked%s", judge->table_text,
+             part->scan == ANSWER_YES ? ": not every column of the index is NOT NULL"
+                                      : ", unless every column of the index is NOT NULL already");
+    sight.detail =
+        TEXT(judge,
+             "PostgreSQL would set them NOT NULL, and hold an AccessExclusiveLock on %s while it looks for a "
+             "NULL in every row; until then nobody can read or write it. %s",
+             judge->table_text, work_estimate(judge, WORK_READ));
+    sight.hint =
+        TEXT(judge,
+             "See with \\d %s. Where one is not, first ADD CONSTRAINT ... CHECK (COLUMN IS NOT NULL) "
+             "NOT VALID, VALIDATE it in a transaction of its own, and SET NOT NULL.",
+             judge->table_text);
+    finding_add(judge, &sight);
+}
+
 static void add_unique(struct judge *judge, const struct part *part, const struct constraint *constraint)
 {
-    if (part->index_build == ANSWER_NO)
+    if (part->index_build == ANSWER_NO) {
+        key_of_index(judge, part, constraint);
         return;
+    }
     static const char *const words[] = {[CONSTRAINT_PRIMARY] = "a primary key",
                                         [CONSTRAINT_UNIQUE] = "a UNIQUE constraint",
                                         [CONSTRAINT_EXCLUSION] = "an EXCLUDE constraint"};
@@ -192,7 +221,8 @@ static void drop_column(struct judge *judge, const struct alter *alter)
              "The data can't be brought back but from a backup. Prepared statements with SELECT * fail "
              "with \"cached plan must not change result type\" until they are prepared anew.%s",
              alter->cascade ? " CASCADE drops the views and constraints that use it as well." : "");
-    sight.hint = TEXT(judge, "First release an application that doesn't name %s any more, then drop it.", c);
+    sight.hint =
+        TEXT(judge, "First release an application that doesn't use column %s any more, then drop it.", c);
     finding_add(judge, &sight);
 }
 

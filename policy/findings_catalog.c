@@ -117,7 +117,10 @@ static void existing_column(struct judge *judge, const struct part *part, const 
         sight.detail = TEXT(judge, "The migration would count as done, and the column would not be %s.",
                             column->type.text);
         sight.hint =
-            TEXT(judge, "Find out who made it. Where the type has to change, that is a change of its own.");
+            TEXT(judge,
+                 "See with \\d %s what is there, and who made it. Where the type has to change, that is "
+                 "a change of its own (ALTER COLUMN %s TYPE %s), and may rewrite the table.",
+                 judge->table_text, c, column->type.text);
     } else {
         sight.message = TEXT(judge, "column %s of %s is there already, as %s: this fails", c,
                              judge->table_text, old->type_text);
@@ -126,7 +129,10 @@ static void existing_column(struct judge *judge, const struct part *part, const 
                  "PostgreSQL would wait for an AccessExclusiveLock on %s first, with everybody else "
                  "behind it, and then say so.",
                  judge->table_text);
-        sight.hint = TEXT(judge, "Has this migration run already?");
+        sight.hint = TEXT(judge,
+                          "Has this migration run already? Then tell your migration tool so. Else see with "
+                          "\\d %s what is there, and take another name.",
+                          judge->table_text);
     }
     finding_add(judge, &sight);
 }
@@ -150,11 +156,12 @@ static void constrained_domain(struct judge *judge, const struct part *part)
              "PostgreSQL checks the domain's constraints row by row, with a default or without, while it "
              "holds an AccessExclusiveLock on %s; until then nobody can read or write it. %s",
              judge->table_text, work_estimate(judge, WORK_REWRITE));
-    sight.hint =
-        TEXT(judge,
-             "No split of the statement avoids it. Add the column with the type below the domain, and its "
-             "condition as a CHECK of the table: ADD CONSTRAINT ... NOT VALID, then VALIDATE CONSTRAINT in a "
-             "transaction of its own.");
+    sight.hint = TEXT(
+        judge,
+        "No split of the statement avoids it. Use the type that the domain is made of instead (\\dD %s shows "
+        "it), and the domain's condition as a CHECK of the table: ADD CONSTRAINT ... CHECK (...) NOT VALID, "
+        "then VALIDATE CONSTRAINT in a transaction of its own.",
+        column->type.text);
     finding_add(judge, &sight);
 }
 
@@ -176,11 +183,7 @@ static void row_type_in_use(struct judge *judge, const struct part *part,
              "PostgreSQL can't change the rows that are stored there: cannot alter table \"%s\" because "
              "column \"%s\" uses its row type.",
              relation->name, user);
-    sight.hint =
-        TEXT(judge,
-             "A column without a default can be added: ALTER TABLE %s ADD COLUMN %s %s; then ALTER COLUMN "
-             "... SET DEFAULT for new rows, and fill the old ones in batches.",
-             judge->table_text, quoted(judge, column->name), column->type.text);
+    sight.hint = recipe_row_type(judge, column);
     finding_add(judge, &sight);
 }
 
@@ -203,7 +206,7 @@ static void partitioned_parent(struct judge *judge, const struct part *part,
         TEXT(judge,
              "PostgreSQL waits for an AccessExclusiveLock on each of them in turn and holds those it has: a "
              "single long query on one stalls everybody on the others.");
-    sight.hint = TEXT(judge, "SET lock_timeout = '100ms' in front of it, and try again when it fails.");
+    sight.hint = TEXT(judge, "Put SET lock_timeout = '100ms'; in front of it, and try again when it fails.");
     finding_add(judge, &sight);
 }
 

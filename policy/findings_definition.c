@@ -54,15 +54,15 @@ static void check_name(struct judge *judge, const char *name, int place)
     finding_add(judge, &sight);
 }
 
-static void check_length(struct judge *judge, const char *name, int place)
+/* `length`: as written; the parser cuts names as the server does. */
+static void check_length(struct judge *judge, const char *name, size_t length, int place)
 {
-    size_t length = strlen(name);
     if (length <= NAME_MAX_BYTES)
         return;
     struct sight sight = {.rule = RULE_name_too_long, .sure = ANSWER_YES, .place = place, .object = name};
-    sight.message =
-        TEXT(judge, "the name %s is %zu bytes long, and PostgreSQL would cut it to %d with only a NOTICE",
-             quoted(judge, name), length, NAME_MAX_BYTES);
+    sight.message = TEXT(
+        judge, "a name of %zu bytes is longer than %d: PostgreSQL would cut it to %s, with only a NOTICE",
+        length, NAME_MAX_BYTES, quoted(judge, name));
     sight.detail = TEXT(
         judge, "Two long names that begin alike become one, and tools that look for the whole name don't "
                "find it.");
@@ -236,7 +236,7 @@ static void check_nullable(struct judge *judge, const struct column_definition *
 static void check_column(struct judge *judge, const struct column_definition *column)
 {
     check_name(judge, column->name, column->place);
-    check_length(judge, column->name, column->place);
+    check_length(judge, column->name, column->written_length, column->place);
     check_reserved(judge, column->name, column->place);
     check_type(judge, column);
     check_default(judge, column);
@@ -251,8 +251,6 @@ static void check_new_name(struct judge *judge, const struct alter *alter)
         check_name(judge, alter->new_name, alter->place);
         check_reserved(judge, alter->new_name, alter->place);
     }
-    if (alter->kind == ALTER_RENAME_COLUMN || alter->kind == ALTER_RENAME_TABLE)
-        check_length(judge, alter->new_name, alter->place);
 }
 
 void findings_definition(struct judge *judge)

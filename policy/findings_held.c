@@ -2,6 +2,8 @@
  * lock-held-in-transaction: an ACCESS EXCLUSIVE lock is kept until its transaction ends, so what the
  * transaction does behind it is done while nobody else can read or write that table.
  *
+ * LOCK TABLE counts from EXCLUSIVE on, behind which all writers wait.
+ *
  * Two things are seen: which lock a statement leaves behind (the caller remembers it for as long as the
  * transaction lasts), and whether a statement that comes while one is held is long work. What the text can't
  * tell (CALL, a DO block whose body isn't schema changes) counts as unsure. Work on a table that is small, or
@@ -55,6 +57,7 @@ static const struct name *locked_by(const struct look *look)
     case STATEMENT_DROP:
         return holds_rows(facts->object_kind) ? locked_of_several(look) : NULL;
     case STATEMENT_TRUNCATE:
+    case STATEMENT_OTHER: /* LOCK TABLE */
         return locked_of_several(look);
     case STATEMENT_ALTER_TABLE:
         break;
@@ -68,29 +71,39 @@ static const struct name *locked_by(const struct look *look)
     return holds_rows(facts->object_kind) && felt(look, name, &look->table) ? name : NULL;
 }
 
-static const char *left_behind(const void *memory, const struct look *look, const struct parts *parts,
-                               int depth)
+/* As PostgreSQL numbers them, so does enum lock_mode. */
+static enum lock_mode mode_of(const struct facts *facts, const struct parts *parts)
+{
+    return facts->lock > 0 && facts->lock <= LOCK_ACCESS_EXCLUSIVE ? (enum lock_mode)facts->lock
+                                                                   : parts->total.lock;
+}
+
+static void left_behind(struct verdict *verdict, const struct look *look, const struct parts *parts,
+                        int depth)
 {
     const struct facts *facts = look->facts;
     if (facts->status != FACTS_OK || parts->total.fails == ANSWER_YES || depth > NESTING_MAX)
-        return NULL;
+        return;
+    enum lock_mode mode = mode_of(facts, parts);
+    bool strong = mode == LOCK_ACCESS_EXCLUSIVE || (mode == LOCK_EXCLUSIVE && facts->lock > 0);
     if (facts->kind != STATEMENT_DO) {
-        const struct name *name = parts->total.lock == LOCK_ACCESS_EXCLUSIVE ? locked_by(look) : NULL;
-        return name == NULL ? NULL : quote_name(memory, name);
+        const struct name *name = strong ? locked_by(look) : NULL;
+        if (name != NULL && mode > verdict->locked_mode) {
+            verdict->locked = quote_name(verdict, name);
+            verdict->locked_mode = mode;
+        }
+        return;
     }
-    for (size_t i = 0; i < facts->n_nested; i++) {
-        struct policy_context inner = nested_context(memory, look, i);
+    for (size_t i = 0; i < facts->n_nested && verdict->locked_mode < LOCK_ACCESS_EXCLUSIVE; i++) {
+        struct policy_context inner = nested_context(verdict, look, i);
         struct look within = look_at(&inner, facts->nested[i].facts);
-        const char *table = left_behind(memory, &within, parts_of(memory, &within), depth + 1);
-        if (table != NULL)
-            return table;
+        left_behind(verdict, &within, parts_of(verdict, &within), depth + 1);
     }
-    return NULL;
 }
 
-const char *held_after(const void *memory, const struct look *look, const struct parts *parts)
+void held_after(struct verdict *verdict, const struct look *look, const struct parts *parts)
 {
-    return left_behind(memory, look, parts, 0);
+    left_behind(verdict, look, parts, 0);
 }
 
 /* ---- work behind it ---- */
@@ -110,6 +123,15 @@ static bool may_validate(const struct facts *facts, const struct effects *effect
     return false;
 }
 
+/* A block that shows nothing but locks may do anything behind them. */
+static bool shows_changes(const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->n_nested; i++)
+        if (facts->nested[i].facts->kind != STATEMENT_OTHER)
+            return true;
+    return false;
+}
+
 static enum answer is_work(const struct judge *judge)
 {
     const struct facts *facts = judge->facts;
@@ -121,7 +143,7 @@ static enum answer is_work(const struct judge *judge)
     if (strcmp(facts->tag, "CALL") == 0)
         return ANSWER_UNKNOWN;
     if (facts->kind == STATEMENT_DO) /* those that it shows are judged one by one */
-        return facts->dynamic || facts->n_nested == 0 ? ANSWER_UNKNOWN : ANSWER_NO;
+        return facts->dynamic || !shows_changes(facts) ? ANSWER_UNKNOWN : ANSWER_NO;
     if (!facts->moves && (!reads || facts->concurrently))
         return ANSWER_NO;
     if (grows_with_its_table(facts) && judge->table->name != NULL &&
@@ -131,27 +153,45 @@ static enum answer is_work(const struct judge *judge)
     return ANSWER_YES;
 }
 
+/* What the others can't do meanwhile. */
+static const char *barred(const struct policy_held *held)
+{
+    return held->mode == LOCK_EXCLUSIVE ? "write" : "read or write";
+}
+
+/* Who waits for the lock. */
+static const char *waiting(const struct judge *judge)
+{
+    const struct policy_held *held = judge->context->held;
+    return held->mode == LOCK_EXCLUSIVE
+               ? TEXT(judge, "every INSERT, UPDATE and DELETE of others on %s", held->table)
+               : TEXT(judge, "every statement of others that names %s", held->table);
+}
+
 static void behind_the_lock(struct judge *judge, enum answer sure)
 {
     const struct policy_held *held = judge->context->held;
     const char *tag = judge->facts->tag;
+    const char *age = held->seconds > 0 ? TEXT(judge, " (it is %.1f s old)", held->seconds) : "";
     bool about_rows = grows_with_its_table(judge->facts) && judge->table->name != NULL;
     struct sight sight = {.rule = RULE_lock_held_in_transaction, .sure = sure, .place = 0};
     sight.message = TEXT(judge,
-                         "this %s would run while nobody else can read or write %s, which this "
-                         "transaction's %s has locked",
-                         tag, held->table, held->by);
-    sight.detail =
-        TEXT(judge,
-             "PostgreSQL keeps the AccessExclusiveLock on %s until the transaction ends (it is %.1f s old): "
-             "every statement of others that names %s waits for this %s too.%s%s",
-             held->table, held->seconds, held->table, tag, about_rows ? " " : "",
-             about_rows ? work_estimate(judge, judge->facts->moves ? WORK_REWRITE : WORK_READ) : "");
+                         "this %s would run while nobody else can %s %s, which this transaction's %s has "
+                         "locked",
+                         tag, barred(held), held->table, held->by);
+    sight.detail = TEXT(
+        judge, "PostgreSQL keeps the %s on %s until the transaction ends%s: %s waits for this %s too.%s%s",
+        lock_mode_name(held->mode), held->table, age, waiting(judge), tag, about_rows ? " " : "",
+        about_rows ? work_estimate(judge, judge->facts->moves ? WORK_REWRITE : WORK_READ) : "");
     sight.hint =
-        TEXT(judge,
-             "COMMIT right after the %s and do this in a transaction of its own, rows in batches; or "
-             "do it before the %s.",
-             held->by, held->by);
+        strcmp(held->by, "LOCK TABLE") == 0
+            ? TEXT(judge,
+                   "Do this without the LOCK TABLE, or before it; rows in batches, each in a transaction "
+                   "of its own.")
+            : TEXT(judge,
+                   "COMMIT right after the %s and do this in a transaction of its own, rows in batches; or "
+                   "do it before the %s.",
+                   held->by, held->by);
     finding_add(judge, &sight);
 }
 
@@ -160,14 +200,11 @@ static void held_long(struct judge *judge)
     const struct policy_held *held = judge->context->held;
     struct sight sight = {
         .rule = RULE_lock_held_in_transaction, .sure = ANSWER_YES, .place = 0, .only_warn = true};
-    sight.message = TEXT(judge,
-                         "%s has been locked for %.1f s by this transaction's %s; nobody else can read "
-                         "or write it",
-                         held->table, held->seconds, held->by);
-    sight.detail = TEXT(judge,
-                        "PostgreSQL keeps the AccessExclusiveLock until the transaction ends, and "
-                        "every statement of others that names %s waits for that.",
-                        held->table);
+    sight.message =
+        TEXT(judge, "%s has been locked for %.1f s by this transaction's %s; nobody else can %s it",
+             held->table, held->seconds, held->by, barred(held));
+    sight.detail = TEXT(judge, "PostgreSQL keeps the %s until the transaction ends, and %s waits for that.",
+                        lock_mode_name(held->mode), waiting(judge));
     sight.hint = TEXT(judge, "COMMIT now.");
     finding_add(judge, &sight);
 }

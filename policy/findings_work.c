@@ -73,8 +73,9 @@ static void attach_partition(struct judge *judge, const struct part *part)
     struct look look = *judge->look;
     look.table = table_named(&look, &alter->other);
     struct judge one = *judge;
-    one.look = &look;
     const char *other = quote_name(judge->memory, &alter->other);
+    one.look = &look;
+    one.table_text = other; /* the estimate's */
     struct sight sight = {.rule = RULE_attach_partition,
                           .sure = part->scan,
                           .place = alter->place,
@@ -91,9 +92,9 @@ static void attach_partition(struct judge *judge, const struct part *part)
     sight.hint =
         TEXT(judge,
              "Before it, prove the bound without a strong lock:\n"
-             "ALTER TABLE %s ADD CONSTRAINT bound CHECK (key IS NOT NULL AND key >= ... AND key < ...) "
+             "-- ALTER TABLE %s ADD CONSTRAINT bound CHECK (key IS NOT NULL AND key >= ... AND key < ...) "
              "NOT VALID;\n"
-             "ALTER TABLE %s VALIDATE CONSTRAINT bound;  -- in a transaction of its own\n"
+             "-- ALTER TABLE %s VALIDATE CONSTRAINT bound;  -- in a transaction of its own\n"
              "A default partition needs a CHECK that it holds nothing of that range. Create missing "
              "indexes with CONCURRENTLY.",
              other, other);
@@ -186,13 +187,13 @@ static void reindex(struct judge *judge)
              "that it rebuilds: INSERT, UPDATE and DELETE wait, and so does every query of the table "
              "that has yet to be planned. %s",
              index ? "The larger the table, the longer that takes." : work_estimate(&one, WORK_INDEX));
-    sight.hint =
-        TEXT(judge,
-             strcmp(facts->object_kind, "SYSTEM") == 0
-                 ? "Catalogs can't be reindexed concurrently: do it in a quiet hour."
-                 : "Write REINDEX %s CONCURRENTLY, outside a transaction. If it fails, drop the invalid "
-                   "index it leaves (its name ends in _ccnew) before the next try.",
-             facts->object_kind);
+    if (strcmp(facts->object_kind, "SYSTEM") == 0)
+        sight.hint = TEXT(judge, "Catalogs can't be reindexed concurrently: do it in a quiet hour.");
+    else
+        sight.hint = TEXT(judge,
+                          "Write REINDEX %s CONCURRENTLY %s, outside a transaction. If it fails, drop the "
+                          "invalid index it leaves (its name ends in _ccnew) before the next try.",
+                          facts->object_kind, index || table ? one.table_text : "...");
     finding_add(&one, &sight);
 }
 
@@ -218,7 +219,9 @@ void findings_work(struct judge *judge)
                !judge->look->table.missing) {
         rewriting_statement(
             judge, "REFRESH MATERIALIZED VIEW", "while it runs the query and writes the result",
-            "Write REFRESH MATERIALIZED VIEW CONCURRENTLY: readers go on with the old rows. It needs "
-            "a unique index on plain columns, without a condition.");
+            TEXT(judge,
+                 "Write REFRESH MATERIALIZED VIEW CONCURRENTLY %s: readers go on with the old rows. It needs "
+                 "a unique index on plain columns, without a condition.",
+                 judge->table_text));
     }
 }

@@ -11,6 +11,7 @@
 #include "parser/facts.h"
 
 struct catalog; /* policy/catalog.h */
+struct plan;    /* policy/plan.h */
 
 /* ---- effects: what PostgreSQL would do -------------------------------------------------------------- */
 
@@ -43,6 +44,7 @@ struct finding {
     enum rule rule;
     enum action action; /* what policy says; under observe: what it would have said */
     bool waived;
+    bool unsure;         /* it rests on something unknown, and the file doesn't ask for it: never refused */
     int place;           /* byte offset in the statement; -1 if none */
     const char *message; /* one sentence: what the statement would do */
     const char *detail;  /* why it matters: lock, rows, time */
@@ -57,17 +59,30 @@ struct verdict {
     struct finding *findings; /* gravest first, then by place */
     size_t n_findings;
     const char *waiver; /* the waiver that was used: "volatile-default, reason", or NULL */
-    /* The table (as SQL) that its transaction keeps locked with ACCESS EXCLUSIVE behind this statement, so
-     * that others can notice; NULL: none. */
+    /* The table (as SQL) that its transaction keeps locked behind this statement, so that others can notice,
+     * and how: ACCESS EXCLUSIVE, or by LOCK TABLE at least EXCLUSIVE. NULL: none. */
     const char *locked;
+    enum lock_mode locked_mode;
+    /* What is to run in the statement's place: with action online never NULL where context.text was given;
+     * with allow and warn a lock taken without queueing, or NULL. */
+    struct plan *plan;
 };
 
 /* A lock that the transaction holds when the statement comes. */
 struct policy_held {
     const char *table; /* as SQL */
     const char *by;    /* the tag of the statement that took it: "ALTER TABLE" */
-    double seconds;    /* for how long */
-    bool tell;         /* that it has been long was not said yet */
+    enum lock_mode mode;
+    double seconds; /* for how long; 0: by a statement of the same message, or it isn't known */
+    bool tell;      /* that it has been long was not said yet */
+};
+
+/* A query that takes something for granted of a table's columns, and may run against them when the statement
+ * has changed them. */
+struct policy_reader {
+    enum row_use use;
+    struct name table;
+    const char *where; /* "line 12", "seeds.sql:12" */
 };
 
 struct policy_context {
@@ -90,11 +105,30 @@ struct policy_context {
      * what they make is known to be new, what they change is no longer taken for as it was. */
     const struct facts *const *before;
     size_t n_before;
+    bool first; /* nothing runs between what `names` says and this statement */
+    /* Those that run behind it: a COMMENT may be among them. `whole`: nothing else will come (a file). */
+    const struct facts *const *behind;
+    size_t n_behind;
+    bool whole;
+    /* Queries that are known to be run; none of ROW_STAR but prepared ones. */
+    const struct policy_reader *readers;
+    size_t n_readers;
+    /* For plans of online changes: the statement itself, that facts' places count in. NULL: no plans. */
+    const char *text; /* UTF-8 */
+    size_t length;
+    bool backslashes; /* standard_conforming_strings is off: plain strings know backslash escapes */
+    bool asked_anew;  /* of the statements in front, the server will know when this one runs: `pgsluice check`
+                       */
+    const char *nonce; /* by which the change's own message is known; NULL: none is wanted */
 };
 
 uint64_t policy_name_hash(const char *name);
 
 struct verdict *policy_judge(const void *talloc_parent, const struct facts *, const struct policy_context *);
+
+/* The findings that count, for people: what a rule on definitions says of several columns is one finding,
+ * which names them all and has no object. NULL: out of memory. */
+struct finding *verdict_told(const void *talloc_parent, const struct verdict *, size_t *n);
 
 /* The effects alone. What hangs from the answer's pointers lives below talloc_parent. */
 struct effects policy_effects(const void *talloc_parent, const struct facts *, const struct policy_context *);

@@ -77,6 +77,27 @@ static const char *columns_text(const struct recipe *recipe, const char *const *
     return out;
 }
 
+/* A column's type with the collation that was asked for. */
+static const char *type_of(const struct recipe *recipe, const struct column_definition *column)
+{
+    const struct name collation = {column->collation_schema, column->collation, -1};
+    return column->collation == NULL ? column->type.text
+                                     : talloc_asprintf(recipe->text, "%s COLLATE %s", column->type.text,
+                                                       quote_name(recipe->text, &collation));
+}
+
+/* What the steps leave out, since the facts only tell that it is there. */
+static void say_left_out(struct recipe *recipe, const struct column_definition *column,
+                         const struct constraint *keys, size_t n_keys)
+{
+    bool column_so = column != NULL && column->stored_so, key_so = false;
+    for (size_t i = 0; i < n_keys; i++)
+        key_so = key_so || keys[i].storage;
+    if (column_so || key_so)
+        SAY(recipe, "\n-- and with your own %s%s%s", column_so ? "COMPRESSION or STORAGE" : "",
+            column_so && key_so ? " / " : "", key_so ? "WITH (...) / TABLESPACE" : "");
+}
+
 static bool partitioned(const struct recipe *recipe)
 {
     const struct catalog_relation *relation = recipe->judge->look->table.relation;
@@ -107,17 +128,21 @@ static void say_key(struct recipe *recipe, const struct constraint *key, const c
                                          : chosen_name(recipe, first, "key");
     const char *kind = primary ? "PRIMARY KEY" : "UNIQUE",
                *distinct = key->nulls_not_distinct ? " NULLS NOT DISTINCT" : "";
+    const char *include = key->n_included == 0
+                              ? ""
+                              : talloc_asprintf(recipe->text, " INCLUDE (%s)",
+                                                columns_text(recipe, key->included, key->n_included));
     if (partitioned(recipe)) {
-        SAY(recipe, "\nALTER TABLE ONLY %s ADD CONSTRAINT %s %s%s (%s)%s;", recipe->table, name, kind,
-            distinct, columns, deferral(key));
+        SAY(recipe, "\nALTER TABLE ONLY %s ADD CONSTRAINT %s %s%s (%s)%s%s;", recipe->table, name, kind,
+            distinct, columns, include, deferral(key));
         SAY(recipe, "\n-- then, for each partition P (the key of the whole turns valid with the last one):");
-        SAY(recipe, "\n-- CREATE UNIQUE INDEX CONCURRENTLY P_key ON P (%s)%s;", columns, distinct);
+        SAY(recipe, "\n-- CREATE UNIQUE INDEX CONCURRENTLY P_key ON P (%s)%s%s;", columns, include, distinct);
         SAY(recipe, "\n-- ALTER TABLE P ADD CONSTRAINT P_key %s USING INDEX P_key%s;", kind, deferral(key));
         SAY(recipe, "\n-- ALTER INDEX %s ATTACH PARTITION P_key;", in_schema(recipe, name));
         return;
     }
-    SAY(recipe, "\nCREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s)%s;", name, recipe->table, columns,
-        distinct);
+    SAY(recipe, "\nCREATE UNIQUE INDEX CONCURRENTLY %s ON %s (%s)%s%s;", name, recipe->table, columns,
+        include, distinct);
     SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s%s;", recipe->table, name, kind, name,
         deferral(key));
 }
@@ -157,8 +182,8 @@ static void say_check(struct recipe *recipe, const struct constraint *check, con
 {
     const char *name =
         check->name != NULL ? quoted(recipe, check->name) : chosen_name(recipe, column, "check");
-    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s CHECK (%s) NOT VALID;", recipe->table, name,
-        text_or(recipe, check->expr, "..."));
+    SAY(recipe, "\nALTER TABLE %s ADD CONSTRAINT %s CHECK (%s)%s NOT VALID;", recipe->table, name,
+        text_or(recipe, check->expr, "..."), check->no_inherit ? " NO INHERIT" : "");
     SAY(recipe, "\nALTER TABLE %s VALIDATE CONSTRAINT %s;", recipe->table, name);
 }
 
@@ -307,12 +332,13 @@ char *recipe_column(const struct judge *judge, const struct column_definition *c
     if (second != NULL)
         return second;
     struct recipe recipe = recipe_begin(judge);
-    const char *c = quoted(&recipe, column->name), *type = column->type.text;
+    const char *c = quoted(&recipe, column->name), *type = type_of(&recipe, column);
     const struct expr *by_default = column_default(column, judge->look);
 
     if (column_is_serial(column) || column_constraint(column, CONSTRAINT_IDENTITY) != NULL) {
         say_numbered(&recipe, column);
         say_constraints(&recipe, column);
+        say_left_out(&recipe, column, column->constraints, column->n_constraints);
         return recipe.text;
     }
     bool is_volatile = by_default != NULL &&
@@ -333,6 +359,25 @@ char *recipe_column(const struct judge *judge, const struct column_definition *c
     if (column_not_null(column) != NULL && (is_volatile || by_default == NULL))
         say_not_null(&recipe, column->name);
     say_constraints(&recipe, column);
+    say_left_out(&recipe, column, column->constraints, column->n_constraints);
+    return recipe.text;
+}
+
+char *recipe_row_type(const struct judge *judge, const struct column_definition *column)
+{
+    const struct expr *by_default = column_default(column, judge->look);
+    if (by_default == NULL || column_constraint(column, CONSTRAINT_IDENTITY) != NULL ||
+        column_is_serial(column))
+        return recipe_column(judge, column);
+    struct recipe recipe = recipe_begin(judge);
+    const char *c = quoted(&recipe, column->name);
+    SAY(&recipe, "\nALTER TABLE %s ADD COLUMN %s %s, ALTER COLUMN %s SET DEFAULT %s;", recipe.table, c,
+        type_of(&recipe, column), c, text_or(&recipe, by_default, "(your default)"));
+    say_fill(&recipe, column->name);
+    if (column_not_null(column) != NULL)
+        say_not_null(&recipe, column->name);
+    say_constraints(&recipe, column);
+    say_left_out(&recipe, column, column->constraints, column->n_constraints);
     return recipe.text;
 }
 
@@ -358,9 +403,11 @@ char *recipe_constraint(const struct judge *judge, const struct constraint *cons
                 say_not_null(&recipe, constraint->columns[i]);
         }
         say_key(&recipe, constraint, columns, all);
+        say_left_out(&recipe, NULL, constraint, 1);
         return recipe.text;
     case CONSTRAINT_UNIQUE:
         say_key(&recipe, constraint, columns, all);
+        say_left_out(&recipe, NULL, constraint, 1);
         return recipe.text;
     case CONSTRAINT_CHECK:
         say_check(&recipe, constraint, only_column(constraint->expr, &only, 0) == 1 ? only : NULL);
@@ -388,7 +435,7 @@ char *recipe_type(const struct judge *judge, const struct alter *alter)
     const char *c = quoted(&recipe, alter->subject == NULL ? "column" : alter->subject);
     const char *fresh = quoted(
         &recipe, talloc_asprintf(recipe.text, "%s_new", alter->subject == NULL ? "column" : alter->subject));
-    const char *type = alter->column == NULL ? "..." : alter->column->type.text;
+    const char *type = alter->column == NULL ? "..." : type_of(&recipe, alter->column);
     SAY(&recipe, "\nALTER TABLE %s ADD COLUMN %s %s;", recipe.table, fresh, type);
     SAY(&recipe, "\n-- write both columns from the application, or with a trigger, and fill %s in batches;",
         fresh);

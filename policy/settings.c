@@ -91,7 +91,7 @@ static void apply(struct conf_rule *setting, const struct conf_rule *said, enum 
 struct conf_rule policy_rule(const struct policy_context *context, enum rule rule, const struct name *object)
 {
     const struct conf_policy *policy = &context->conf->policy;
-    struct conf_rule setting = {.action = rule_profile_action(rule, policy->profile)};
+    struct conf_rule setting = {.action = conf_default_action(context->conf, rule)};
     apply(&setting, &policy->rules[rule], MATCH_YES);
     for (size_t i = 0; i < policy->n_overrides; i++)
         apply(&setting, &policy->overrides[i].rules[rule],

@@ -52,13 +52,14 @@ struct verdict *policy_judge(const void *talloc_parent, const struct facts *fact
     struct parts *parts = parts_of(verdict, &look);
     struct judge judge = {.memory = verdict, .context = context, .look = &look, .parts = parts};
     verdict->effects = parts->total;
-    verdict->locked = held_after(verdict, &look, parts);
+    held_after(verdict, &look, parts);
     findings_of(&judge, facts);
     verdict->would = gravest(verdict, true);
     waivers_apply(verdict, facts, context);
     verdict->action = gravest(verdict, false);
     if (context->conf->policy.profile == PROFILE_OBSERVE && verdict->action > ACTION_WARN)
         verdict->action = ACTION_WARN;
+    verdict_plan(verdict, facts, context);
     if (verdict->n_findings > 1)
         qsort(verdict->findings, verdict->n_findings, sizeof *verdict->findings, graver_first);
     say_who_waits(verdict, &judge);

@@ -60,24 +60,63 @@ static void print_overrides(const struct conf_policy *policy, enum rule rule)
     }
 }
 
-static void print_rule(const struct conf_policy *policy, enum rule rule)
+/* What an action can't do where. */
+static const struct {
+    enum rule rule;
+    enum action from; /* of this action or a graver one */
+    const char *note;
+} notes[] = {
+    {RULE_comment_required, ACTION_ONLINE,
+     "in `check`; through the proxy it only warns, since the COMMENT may come in a message of its own"},
+    {RULE_select_star_prepared, ACTION_WARN, "in `check` only"},
+    {RULE_positional_insert, ACTION_WARN, "in `check` only"},
+    {RULE_copy_without_columns, ACTION_WARN, "in `check` only"},
+};
+
+static void print_note(enum rule rule, enum action action)
 {
+    for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++)
+        if (notes[i].rule == rule && action >= notes[i].from)
+            printf("; %s", notes[i].note);
+}
+
+static void print_rule(const struct conf *conf, enum rule rule)
+{
+    const struct conf_policy *policy = &conf->policy;
     const struct conf_rule *said = &policy->rules[rule];
-    enum action action = said->has_action ? said->action : rule_profile_action(rule, policy->profile);
+    enum action by_default = conf_default_action(conf, rule);
+    bool instead = by_default != rule_profile_action(rule, policy->profile);
+    enum action action = said->has_action ? said->action : by_default;
     printf("%-*s  %-*s  ", NAME_WIDTH, rule_name(rule), ACTION_WIDTH, action_name(action));
     if (said->has_action)
         printf("policy, line %u", said->line);
     else
-        printf("profile %s", profile_name(policy->profile));
+        printf("profile %s%s", profile_name(policy->profile), instead ? ", with online.maintenance" : "");
     if (said->pattern && !said->has_action)
         printf("; policy, line %u", said->line);
     print_pattern(said);
+    print_note(rule, action);
     putchar('\n');
     print_overrides(policy, rule);
 }
 
-static void print_policy(const struct conf_policy *policy)
+/* Rules that the contract has and this version doesn't. */
+static void print_later(void)
 {
+    bool any = false;
+    for (int rule = 0; rule < RULE_COUNT; rule++) {
+        if (rule_available((enum rule)rule))
+            continue;
+        printf("%s %s", any ? "" : "\nNot in this version:", rule_name((enum rule)rule));
+        any = true;
+    }
+    if (any)
+        putchar('\n');
+}
+
+static void print_policy(const struct conf *conf)
+{
+    const struct conf_policy *policy = &conf->policy;
     printf(
         "\nFirst the profile speaks, then policy.rules, then each override that fits, in the file's order.\n"
         "The last one to speak of a rule decides.\n");
@@ -86,14 +125,9 @@ static void print_policy(const struct conf_policy *policy)
     printf("\n%-*s  %-*s  %s\n", NAME_WIDTH, "RULE", ACTION_WIDTH, "ACTION", "DECIDED BY");
     for (int rule = 0; rule < RULE_COUNT; rule++) {
         if (rule_available((enum rule)rule))
-            print_rule(policy, (enum rule)rule);
+            print_rule(conf, (enum rule)rule);
     }
-    printf("\nNot in this version:");
-    for (int rule = 0; rule < RULE_COUNT; rule++) {
-        if (!rule_available((enum rule)rule))
-            printf(" %s", rule_name((enum rule)rule));
-    }
-    putchar('\n');
+    print_later();
 }
 
 static int check(const char *path)
@@ -106,7 +140,7 @@ static int check(const char *path)
         return 2;
     }
     printf("%s: fine\n", path);
-    print_policy(&conf->policy);
+    print_policy(conf);
     conf_mistakes_free(&mistakes);
     conf_unref(conf);
     return 0;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/change/commands.h"
 #include "proxy/check/cmd_check.h"
 #include "proxy/cmd_config.h"
 #include "proxy/observe/audit.h"
@@ -17,7 +18,11 @@ static const struct {
     {"serve", cmd_serve, "-c FILE", "run the proxy in the foreground"},
     {"check", cmd_check, "[-c FILE] [FILE...|-]", "judge migration files with the same policy"},
     {"config", cmd_config, "check FILE", "every mistake in a configuration, with line and column"},
-    {"audit", cmd_audit, "verify|show FILE", "check and read the audit log"},
+    {"audit", cmd_audit, "verify|show|summary F", "check and read the audit log, sum it up"},
+    {"changes", cmd_changes, "[show|cancel ... N]", "follow and steer online changes"},
+    {"plan", cmd_plan, "--connect CONNINFO SQL", "the steps an online change would take"},
+    {"install", cmd_install, "--connect CONNINFO", "make a database ready for online changes"},
+    {"uninstall", cmd_uninstall, "--connect CONNINFO", "take that back"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -26,7 +31,7 @@ static void print_usage(FILE *out)
 {
     fputs("usage: pgsluice COMMAND ...\n\n", out);
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-7s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+        fprintf(out, "  %-9s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
     fputs("\n`pgsluice COMMAND --help` says more; `pgsluice --version` says which one this is.\n", out);
 }
 

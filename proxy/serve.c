@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include "proxy/change/change.h"
 #include "proxy/observe/log.h"
 #include "proxy/serve_inside.h"
 #include "proxy/session/cancel.h"
@@ -131,7 +132,13 @@ static bool start_shared(struct serve *serve, char *error, size_t size)
         return false;
     }
     shared->upstream = upstream_start(serve->setting.conf, error, size);
-    return shared->upstream != NULL;
+    if (!shared->upstream)
+        return false;
+    shared->changes = changes_start(serve->setting.conf);
+    if (!shared->changes)
+        snprintf(error, size, "the supervisor of online changes could not be started: %s",
+                 strerrordesc_np(errno));
+    return shared->changes != NULL;
 }
 
 static bool start_control(struct serve *serve, char *error, size_t size)
@@ -200,6 +207,7 @@ static void finish(struct serve *serve)
     if (shared->judges)
         judge_bench_stop(shared->judges);
     workers_stop(serve);
+    changes_stop(shared->changes); /* nobody watches any more */
     admin_stop(&serve->admin);
     if (serve->control) {
         loop_timer_free(serve->drain);

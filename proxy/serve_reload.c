@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "proxy/change/change.h"
 #include "proxy/observe/log.h"
 #include "proxy/serve_inside.h"
 
@@ -84,6 +85,7 @@ static void commit(struct serve *serve, struct setting *setting)
     workers_commit(serve, setting);
     serve->setting = *setting;
     upstream_reload(serve->shared.upstream, setting->conf);
+    changes_reload(serve->shared.changes, setting->conf);
     log_configure(setting->conf->log.level, setting->conf->log.format);
     reopen_audit(serve, setting->conf);
     tell_changes(old.conf, setting->conf);

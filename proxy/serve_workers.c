@@ -232,6 +232,7 @@ void workers_stop(struct serve *serve)
         if (worker->running)
             pthread_join(worker->thread, NULL);
         worker->running = false;
+        session_room_release(&worker->room);
         loop_free(worker->room.loop);
         room_let_go(&worker->room);
     }

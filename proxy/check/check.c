@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <talloc.h>
 
+#include "proxy/check/ahead.h"
 #include "proxy/check/connect.h"
 #include "proxy/check/made.h"
 #include "proxy/check/report.h"
@@ -29,7 +30,9 @@ struct run {
     struct found *found;
     size_t n_found;
     struct made made;
-    void *memory; /* for the whole file */
+    struct comments comments[2]; /* of up sections, of down sections */
+    bool wrapped;                /* somebody opens a transaction for the section */
+    void *memory;                /* for the whole file */
 };
 
 /* ---- finding ---- */
@@ -189,26 +192,122 @@ static const struct catalog *ask(struct run *run, const struct checked *checked)
     return NULL;
 }
 
-static void judge(struct run *run, struct checked *checked, const void *memory)
+static struct verdict *judge_facts(struct run *run, const struct checked *checked, const void *memory)
 {
     struct policy_context context = run->check->context;
-    checked->facts =
-        facts_of(run->memory, checked->judged, checked->judged_length, context.conf->limits.statement, true);
+    struct made *made = &run->made;
+    context.in_transaction = made->in_transaction;
+    context.held = made->held.table != NULL ? &made->held : NULL;
+    context.before = made->facts;
+    context.n_before = made->n;
+    context.n_behind = comments_behind(&run->comments[checked->down], checked->start, &context.behind);
+    context.whole = true;
+    if (!checked->down && checked->facts->kind != STATEMENT_QUERY)
+        context.n_readers =
+            readers_for(memory, run->check->readers, run->check->file, checked->start, &context.readers);
+    context.names = ask(run, checked);
+    if (context.names != NULL) {
+        context.text = checked->judged;
+        context.length = checked->judged_length;
+        context.asked_anew = true;
+    }
+    struct verdict *verdict = policy_judge(memory, checked->facts, &context);
+    if (verdict != NULL)
+        made_lock(run->memory, made, checked->facts, verdict);
+    return verdict;
+}
+
+/* ", and golang-migrate sends …": what the author can't see in the file. */
+static const char *wrapped_by(const struct run *run, const struct checked *checked, const char *why)
+{
+    const struct source *source = run->source;
+    size_t section = 0, length = strlen(source->name);
+    while (section + 1 < source->n_sections && source->sections[section + 1].at <= checked->start)
+        section++;
+    if (!run->wrapped || !run->made.in_transaction || strstr(why, "inside a transaction block") == NULL)
+        return "";
+    if (run->check->single_transaction)
+        return ", and --single-transaction says that the file is run in one";
+    if (source->sections[section].wrapping != WRAP_MESSAGE)
+        return ", and the migration tool runs this section in one: tell it not to";
+    return length > 13 && strcasecmp(source->name + length - 13, "migration.sql") == 0
+               ? ", and Prisma sends the statements of this file as one: put each into a file of its own"
+               : ", and golang-migrate sends the statements of this file as one: put each into a file of its "
+                 "own";
+}
+
+/* That it certainly fails is worth a warning where no rule has one. */
+static void add_failure(const struct run *run, const struct checked *checked, struct verdict *verdict)
+{
+    const char *why = verdict->effects.fails_with == NULL ? "" : verdict->effects.fails_with;
+    size_t n = verdict->n_findings;
+    if (verdict->effects.fails != ANSWER_YES || strncmp(why, "must be owner of ", 17) == 0)
+        return; /* the rights of who asks say nothing of the migration */
+    for (size_t i = 0; i < n; i++) {
+        if (!verdict->findings[i].waived)
+            return;
+    }
+    struct finding *more = talloc_realloc(verdict, verdict->findings, struct finding, (unsigned)n + 1);
+    if (more == NULL)
+        return;
+    verdict->findings = more;
+    more[n] =
+        (struct finding){.rule = RULE_COUNT,
+                         .action = ACTION_WARN,
+                         .place = -1,
+                         .message = talloc_asprintf(verdict, "this fails%s%s%s", *why == '\0' ? "" : ": ",
+                                                    why, wrapped_by(run, checked, why))};
+    verdict->n_findings = n + 1;
+}
+
+static const struct facts *read_facts(const struct run *run, const struct checked *checked,
+                                      const void *memory)
+{
+    size_t limit = run->check->context.conf->limits.statement;
+    return facts_of(memory, checked->judged, checked->judged_length, limit, true);
+}
+
+static void name_it(struct checked *checked, const void *memory)
+{
+    const struct name *table = table_name(checked->facts);
+    checked->table = table->name == NULL ? "" : quote_name(memory, table);
+    if (checked->facts->tag != NULL && checked->facts->tag[0] != '\0')
+        checked->kind = checked->facts->tag;
+}
+
+static void judge(struct run *run, struct checked *checked, const void *memory)
+{
+    checked->facts = read_facts(run, checked, run->memory);
     if (checked->facts == NULL) {
         checked->unread = UNREAD_FAULT;
         return;
     }
-    const struct name *table = table_name(checked->facts);
-    checked->table = table->name == NULL ? "" : quote_name(memory, table);
     checked->unread = unread_of(checked->facts);
-    if (checked->facts->tag != NULL && checked->facts->tag[0] != '\0')
-        checked->kind = checked->facts->tag;
-    context.in_transaction = run->made.in_transaction;
-    context.before = run->made.facts;
-    context.n_before = run->made.n;
-    context.names = ask(run, checked);
-    checked->verdict = policy_judge(memory, checked->facts, &context);
+    name_it(checked, memory);
+    struct verdict *verdict = judge_facts(run, checked, memory);
+    if (verdict != NULL)
+        add_failure(run, checked, verdict);
+    checked->verdict = verdict;
     made_add(run->memory, &run->made, checked->facts);
+}
+
+/* A statement that changes no schema, in a transaction: does it lock a table, or work behind a lock? Unless
+ * there is something to say of it, it stays one that nobody has read. */
+static void pass_by(struct run *run, struct checked *checked, const void *memory)
+{
+    const struct made *made = &run->made;
+    bool locks = strcmp(checked->kind, "LOCK") == 0;
+    if (!made->in_transaction || (made->held.table == NULL && !locks))
+        return;
+    checked->facts = read_facts(run, checked, memory);
+    if (checked->facts != NULL && checked->facts->status == FACTS_OK)
+        checked->verdict = judge_facts(run, checked, memory);
+    if (checked->verdict != NULL && checked->verdict->n_findings > 0) {
+        name_it(checked, memory);
+        return;
+    }
+    checked->facts = NULL;
+    checked->verdict = NULL;
 }
 
 /* What changes how later statements are read. */
@@ -254,8 +353,11 @@ static void check_statement(struct run *run, const struct found *found, bool dow
         judge(run, &checked, memory);
     else if (source_marked(run->source, MARK_GEXEC, start, to))
         checked.unread = UNREAD_GEXEC;
-    else
+    else {
+        if (found->gate.class == GATE_OTHER)
+            pass_by(run, &checked, memory);
         follow(run, &checked, found->gate.class);
+    }
     count_statement(&check->count, &checked);
     check->format->statement(check, &checked);
     talloc_free(memory);
@@ -283,7 +385,8 @@ static void begin_section(struct run *run, struct made *up, bool down, size_t fi
         *up = run->made;
         run->made = (struct made){.facts = NULL};
     }
-    made_section(&run->made, wrapped(run, first));
+    run->wrapped = wrapped(run, first);
+    made_section(&run->made, run->wrapped);
 }
 
 void check_source(struct check *check, const struct source *source)
@@ -293,7 +396,10 @@ void check_source(struct check *check, const struct source *source)
     bool was_down = false;
     run.made.facts = check->before;
     run.made.n = check->n_before;
+    size_t limit = check->context.conf->limits.statement;
     bool fine = find_statements(&run);
+    for (int down = 0; down < 2; down++)
+        run.comments[down] = comments_gather(run.memory, source, down != 0, limit);
     for (size_t i = 0; fine && i < run.n_found; i++) {
         bool down = source->sections[run.found[i].section].down;
         if (was_down && !down)
@@ -307,6 +413,7 @@ void check_source(struct check *check, const struct source *source)
         run.made = up;
     check->failed = check->failed || !fine || run.made.failed;
     check->count.files++;
+    check->file++;
     check->count.includes += source->includes;
     keep(&run);
 }
@@ -326,6 +433,11 @@ unsigned check_unread(const struct check_count *count)
     for (int i = UNREAD_NOT + 1; i < UNREAD_COUNT; i++)
         n += count->unread[i];
     return n;
+}
+
+const char *checked_rule(const struct finding *finding)
+{
+    return finding->rule < RULE_COUNT ? rule_name(finding->rule) : FAILS_NAME;
 }
 
 size_t checked_place(const struct checked *checked, const struct finding *finding)

@@ -14,6 +14,7 @@
 #include "proxy/check/source.h"
 
 struct connection; /* connect.h */
+struct readers;    /* ahead.h */
 struct report_format;
 struct report_state;
 
@@ -67,6 +68,8 @@ struct check {
     bool down_counts;        /* down sections are judged like any other */
     bool single_transaction; /* each file is run in one transaction */
     struct connection *connection;
+    struct readers *readers; /* of all files (ahead.h); or NULL */
+    unsigned file;           /* the number of the one being judged */
     FILE *out;
     struct check_count count;
     const struct facts **before; /* of earlier files, in order; only with a connection */
@@ -82,6 +85,11 @@ bool check_found(const struct check_count *, enum action at_least);
 
 /* Statements that can't be judged. */
 unsigned check_unread(const struct check_count *);
+
+/* That a statement certainly fails, where no rule says a word of it, is a finding of this name; its `rule` is
+ * RULE_COUNT. */
+#define FAILS_NAME "fails"
+const char *checked_rule(const struct finding *);
 
 /* Place of a finding in the file. */
 size_t checked_place(const struct checked *, const struct finding *);

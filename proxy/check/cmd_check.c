@@ -10,6 +10,7 @@
 #include <talloc.h>
 #include <unistd.h>
 
+#include "proxy/check/ahead.h"
 #include "proxy/check/connect.h"
 #include "proxy/check/paths.h"
 #include "proxy/check/report.h"
@@ -55,7 +56,14 @@ static const char help[] =
     "say which\n"
     "statements undo a change, and which run in a transaction. What undoes a change is judged by its text "
     "alone and\n"
-    "reported as a note: it is meant to drop things, and does not count for the exit code without --down.\n"
+    "reported as a note: it is meant to drop things, and does not count for the exit code without --down. "
+    "Give "
+    "the files\n"
+    "with seeds, loads and queries as well: those that go by the columns of a table which a migration "
+    "changes are "
+    "told of.\n"
+    "\n"
+    "A statement that certainly fails is warned of as [fails] where no rule says more of it.\n"
     "\n"
     "Exit code: 0 nothing found, 1 findings, 2 wrong usage or configuration, a file that can't be read, or a "
     "server\n"
@@ -67,6 +75,8 @@ struct options {
     struct check check;
     char **files;
     int n_files;
+    struct item *items; /* what the files stand for, in order */
+    size_t n_items;
     int result;  /* of the thread */
     bool helped; /* --help */
 };
@@ -215,9 +225,17 @@ static int explain(const struct options *options)
 
 /* ---- files ---- */
 
-static bool check_file(void *argument, const char *path)
+/* They are read twice, since each has to be judged with what all others hold; small ones, and standard input,
+ * are kept. */
+enum { KEPT_MAX = 1 << 20 };
+
+struct item {
+    const char *path;
+    struct source *source; /* NULL: to be read again */
+};
+
+static struct source *read_file(const struct options *options, const char *path)
 {
-    struct options *options = argument;
     bool standard_input = strcmp(path, "-") == 0;
     const char *why = NULL;
     FILE *file = standard_input ? stdin : fopen(path, "re");
@@ -228,10 +246,41 @@ static bool check_file(void *argument, const char *path)
         source = source_read(NULL, standard_input ? "<stdin>" : path, file, options->encoding, &why);
     if (file != NULL && !standard_input)
         fclose(file);
-    if (source == NULL) {
+    if (source == NULL)
         fprintf(stderr, "pgsluice check: %s: %s\n", path, why);
+    return source;
+}
+
+static bool gather_file(void *argument, const char *path)
+{
+    struct options *options = argument;
+    struct check *check = &options->check;
+    struct source *source = read_file(options, path);
+    size_t n = options->n_items;
+    if (source == NULL)
+        return false;
+    if ((n & (n - 1)) == 0)
+        options->items =
+            talloc_realloc(check->readers, options->items, struct item, (unsigned)(n == 0 ? 1 : 2 * n));
+    if (options->items == NULL) {
+        talloc_free(source);
         return false;
     }
+    readers_gather(check->readers, source, (unsigned)n, check->context.conf->limits.statement);
+    bool kept = source->length <= KEPT_MAX || strcmp(path, "-") == 0;
+    options->items[n] = (struct item){talloc_strdup(check->readers, path), kept ? source : NULL};
+    options->n_items++;
+    if (!kept)
+        talloc_free(source);
+    return true;
+}
+
+static bool check_item(struct options *options, const struct item *item)
+{
+    struct source *source = item->source != NULL ? item->source : read_file(options, item->path);
+    options->check.file = (unsigned)(item - options->items);
+    if (source == NULL)
+        return false;
     check_source(&options->check, source);
     talloc_free(source);
     return true;
@@ -241,11 +290,14 @@ static void *check_files(void *argument)
 {
     struct options *options = argument;
     struct check *check = &options->check;
-    bool read = true;
+    check->readers = readers_new(NULL);
+    bool read = check->readers != NULL;
+    for (int i = 0; check->readers != NULL && i < options->n_files; i++)
+        read = paths_visit(options->files[i], gather_file, options) && read;
     if (check->format->begin != NULL)
         check->format->begin(check);
-    for (int i = 0; i < options->n_files; i++)
-        read = paths_visit(options->files[i], check_file, options) && read;
+    for (size_t i = 0; i < options->n_items; i++)
+        read = check_item(options, &options->items[i]) && read;
     if (check->format->end != NULL)
         check->format->end(check);
     fflush(check->out);
@@ -254,6 +306,7 @@ static void *check_files(void *argument)
         options->result = EXIT_USAGE;
     else
         options->result = check_found(&check->count, options->fail_on) ? EXIT_FOUND : EXIT_FINE;
+    talloc_free(check->readers);
     return NULL;
 }
 

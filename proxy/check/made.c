@@ -14,6 +14,7 @@ void made_section(struct made *made, bool wrapped)
 {
     made->in_transaction = wrapped;
     made->begun = made->n;
+    made->held = (struct policy_held){.table = NULL};
 }
 
 /* The words of a transaction statement, comments aside, in capitals: "ROLLBACK TO SAVEPOINT A". */
@@ -52,8 +53,11 @@ bool made_transaction(struct made *made, const char *sql, size_t length, bool be
     bool undone = strncmp(words, "ROLLBACK ", 9) == 0 || strncmp(words, "ABORT ", 6) == 0;
     if (strncmp(words, "ROLLBACK PREPARED ", 18) == 0 || strncmp(words, "COMMIT PREPARED ", 16) == 0)
         return false;
-    if (undone && strstr(words, " TO ") != NULL) /* a savepoint: what was made since isn't told apart */
+    if (undone && strstr(words, " TO ") != NULL) { /* a savepoint: what was made since isn't told apart… */
+        made->held.table = NULL;                   /* …and the lock may be gone */
         return false;
+    }
+    made->held.table = NULL;
     if (undone && made->in_transaction)
         made->n = made->begun;
     made->begun = made->n;
@@ -88,4 +92,16 @@ void made_add(const void *talloc_parent, struct made *made, const struct facts *
         made->facts = more;
     }
     made->facts[made->n++] = facts;
+}
+
+void made_lock(const void *talloc_parent, struct made *made, const struct facts *facts,
+               const struct verdict *verdict)
+{
+    if (!made->in_transaction || verdict->locked == NULL ||
+        (made->held.table != NULL && verdict->locked_mode <= made->held.mode))
+        return;
+    made->held = (struct policy_held){.table = talloc_strdup(talloc_parent, verdict->locked),
+                                      .by = talloc_strdup(talloc_parent, facts->tag),
+                                      .mode = verdict->locked_mode};
+    made->failed = made->failed || made->held.table == NULL || made->held.by == NULL;
 }

@@ -59,6 +59,9 @@ void report_safe(FILE *, const char *text, size_t length);
 void report_paragraph(FILE *, const char *lead, const char *text);
 /* json_string() of text that may be NULL or no UTF-8. */
 json_t *report_string(const char *text);
+/* The steps of a plan. */
+struct plan;
+json_t *report_plan(const struct plan *);
 
 /* ---- the formats ---- */
 

@@ -36,7 +36,7 @@ void report_github(struct check *check, const struct checked *checked)
         fprintf(check->out, "::%s file=", commands[report_level(checked, finding)]);
         put_escaped(check->out, checked->source->name, true);
         fprintf(check->out, ",line=%u,endLine=%u,col=%u,endColumn=%u,title=%s%s::", place.line, place.line,
-                place.column, place.end_column, rule_name(finding->rule),
+                place.column, place.end_column, checked_rule(finding),
                 finding->waived ? " (waived)"
                 : checked->down ? " (when undone)"
                                 : "");
@@ -87,7 +87,7 @@ static char *evened(const void *talloc_parent, const char *sql, size_t length)
 static void hash_of(const struct checked *checked, const struct finding *finding, unsigned n, char hex[33])
 {
     char *sql = evened(NULL, checked->source->raw + checked->start, checked->end - checked->start);
-    char *all = talloc_asprintf(NULL, "%s\n%s\n%s\n%s\n%u", path_of(checked), rule_name(finding->rule),
+    char *all = talloc_asprintf(NULL, "%s\n%s\n%s\n%s\n%u", path_of(checked), checked_rule(finding),
                                 finding->object == NULL ? "" : finding->object, sql == NULL ? "" : sql, n);
     XXH128_hash_t hash = XXH3_128bits(all == NULL ? "" : all, all == NULL ? 0 : strlen(all));
     snprintf(hex, 33, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
@@ -132,7 +132,7 @@ static void put_issue(struct check *check, const struct checked *checked, const 
     json_t *issue =
         json_pack("{s:s, s:[s], s:o, s:s, s:{s:o}, s:s, s:s, s:{s:o, s:{s:i, s:i}}}", "type", "issue",
                   "categories", "Bug Risk", "description", report_string(finding->message), "check_name",
-                  rule_name(finding->rule), "content", "body", report_string(words), "fingerprint", hex,
+                  checked_rule(finding), "content", "body", report_string(words), "fingerprint", hex,
                   "severity", severity(checked, finding), "location", "path", report_string(path_of(checked)),
                   "lines", "begin", (int)place.line, "end", (int)place.line);
     talloc_free(words);

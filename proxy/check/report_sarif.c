@@ -38,11 +38,23 @@ static json_t *rule_json(const struct check *check, enum rule rule)
     return json;
 }
 
+/* What no rule is about: the row behind the rules. */
+static json_t *fails_json(void)
+{
+    static const char what[] = "The statement certainly fails.",
+                      how[] = "Correct the statement, or run it where it can succeed: the message says what "
+                              "PostgreSQL would answer.";
+    return json_pack("{s:s, s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}}", "id", FAILS_NAME, "shortDescription",
+                     "text", what, "fullDescription", "text", what, "help", "text", how,
+                     "defaultConfiguration", "level", levels[LEVEL_WARNING]);
+}
+
 void report_sarif_begin(struct check *check)
 {
     json_t *rules = json_array();
     for (int i = 0; i < RULE_COUNT; i++)
         json_array_append_new(rules, rule_json(check, (enum rule)i));
+    json_array_append_new(rules, fails_json());
     json_t *tool = json_pack("{s:{s:s, s:s, s:s, s:o}}", "driver", "name", "pgsluice", "version",
                              PGSLUICE_VERSION, "semanticVersion", PGSLUICE_VERSION, "rules", rules);
     check->report = calloc(1, sizeof *check->report);
@@ -75,7 +87,7 @@ static void put_result(struct check *check, const struct checked *checked, const
 {
     char *words = report_words(NULL, finding);
     json_t *result =
-        json_pack("{s:s, s:i, s:s, s:{s:o}, s:[o]}", "ruleId", rule_name(finding->rule), "ruleIndex",
+        json_pack("{s:s, s:i, s:s, s:{s:o}, s:[o]}", "ruleId", checked_rule(finding), "ruleIndex",
                   (int)finding->rule, "level", levels[report_level(checked, finding)], "message", "text",
                   report_string(words), "locations", location_json(checked, finding));
     talloc_free(words);

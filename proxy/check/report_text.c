@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "policy/plan.h"
 #include "proxy/check/report.h"
 
 enum { LINE_SHOWN = 160 };
@@ -68,7 +69,7 @@ static void put_title(const struct check *check, const struct checked *checked, 
         fputs(action_name(finding->action), check->out);
     fprintf(check->out, "%s: ", plain(check));
     report_safe(check->out, message, strlen(message));
-    fprintf(check->out, " [%s]\n", rule_name(finding->rule));
+    fprintf(check->out, " [%s]\n", checked_rule(finding));
 }
 
 static void put_finding(const struct check *check, const struct checked *checked, size_t n)
@@ -88,27 +89,25 @@ static void put_finding(const struct check *check, const struct checked *checked
     fputc('\n', check->out);
 }
 
-/* That a statement fails is worth a word where no rule has one. */
-static void put_failure(const struct check *check, const struct checked *checked)
+/* What pgsluice would do in its place. */
+static void put_plan(const struct check *check, const struct plan *plan)
 {
-    const struct effects *effects = &checked->verdict->effects;
-    const char *why = effects->fails_with == NULL ? "" : effects->fails_with;
-    unsigned line, column;
-    if (effects->fails != ANSWER_YES || checked->verdict->n_findings > 0)
-        return;
-    source_position(checked->source, checked->start, &line, &column);
-    report_safe(check->out, checked->source->name, strlen(checked->source->name));
-    fprintf(check->out, ":%u:%u: note: this fails%s", line, column, *why == '\0' ? "" : ": ");
-    report_safe(check->out, why, strlen(why));
-    fputc('\n', check->out);
-    put_source(check, checked, (struct place){.line = line, .column = column, .offset = checked->start});
+    fputs("    online, in these steps:\n", check->out);
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const struct plan_step *step = &plan->steps[i];
+        fprintf(check->out, "    %2zu. ", i + 1);
+        report_safe(check->out, step->what, strlen(step->what));
+        fprintf(check->out, " (%s%s)\n", lock_mode_name(step->lock), step->brief ? ", for a moment" : "");
+        report_paragraph(check->out, "        ", step->sql);
+    }
     fputc('\n', check->out);
 }
 
 void report_text(struct check *check, const struct checked *checked)
 {
-    if (checked->verdict != NULL)
-        put_failure(check, checked);
     for (size_t i = 0; checked->verdict != NULL && i < checked->verdict->n_findings; i++)
         put_finding(check, checked, i);
+    if (checked->verdict != NULL && checked->verdict->action == ACTION_ONLINE &&
+        checked->verdict->plan != NULL)
+        put_plan(check, checked->verdict->plan);
 }

@@ -1,6 +1,7 @@
 /*
- * Loops: one libev loop a thread. Everything that belongs to a loop is touched on its thread only; other
- * threads reach it through loop_post. This header hides libev from the rest of the proxy.
+ * Loops: one a thread, over libev and an epoll of its own. Everything that belongs to a loop is touched on
+ * its thread only; other threads reach it through loop_post. This header hides libev from the rest of the
+ * proxy.
  */
 #ifndef PGSLUICE_PROXY_NET_LOOP_H
 #define PGSLUICE_PROXY_NET_LOOP_H
@@ -23,7 +24,7 @@ void loop_free(struct loop *);
 void loop_run(struct loop *);                      /* until loop_stop */
 void loop_stop(struct loop *);                     /* from its own thread or by a posted task */
 void loop_post(struct loop *, struct loop_task *); /* any thread */
-double loop_now(const struct loop *); /* seconds, monotonic enough for durations; cached per iteration */
+double loop_now(struct loop *); /* seconds, monotonic enough for durations; cached per iteration */
 
 /* A shared scratch buffer for reading: at most one reader at a time, valid until the next callback. */
 uint8_t *loop_scratch(struct loop *, size_t *size);

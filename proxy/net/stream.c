@@ -1,11 +1,17 @@
 /*
- * The socket side of a stream: watchers, the buffer of unsent bytes, errors. TLS is a layer in between
- * (tls_session.c): what it writes goes through stream_raw_write like everything else, so there is one place
- * that knows about sockets that take only a part.
+ * The socket side of a stream: what the kernel tells, the buffer of unsent bytes, errors. TLS is a layer in
+ * between (tls_session.c): what it writes goes through stream_raw_write like everything else, so there is one
+ * place that knows about sockets that take only a part.
  *
- * Invariants: the write watcher runs exactly while `out` holds bytes or a connect is under way; `out` is NULL
- * while nothing is unsent; after `ended` or a failed read the read watcher is off, so a dead socket cannot
- * spin.
+ * The kernel tells of each change once (loop_edge.h), so turning reading on and off is a matter of this file
+ * alone: `ready` remembers what the kernel has said until a read finds the socket empty, and while something
+ * is ready and wanted `readable` is called in each round of the loop, as if the kernel told it again.
+ *
+ * Invariants: what is ready and wanted, or woken, is in the loop's queue, but for the callback that deals
+ * with it; EPOLLOUT is asked for while `out` holds bytes or a connect is under way, and taken back only when
+ * it has told something in vain (a TCP socket never does, a Unix socket with each message its peer reads);
+ * `out` is NULL while nothing is unsent; after `ended` or a failed read nothing is wanted, so a dead socket
+ * cannot spin.
  */
 #include "proxy/net/stream.h"
 
@@ -13,42 +19,52 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proxy/net/loop_ev.h"
+#include "proxy/net/loop.h"
 #include "proxy/net/stream_raw.h"
 
 enum {
     OUT_FIRST = 4096,      /* the smallest buffer for unsent bytes */
     OUT_MOST = 0x7fffffff, /* far above any limit an owner keeps; guards the 32 bit counters */
+    /* Behind these more can be read though a read has come back short: the end, an error, and what stands
+     * behind an urgent byte, at which the kernel stops. */
+    MORE = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI,
 };
 
-/* ---- watchers ----------------------------------------------------------------------------------------- */
+static const uint32_t watched = EPOLLIN | EPOLLPRI | EPOLLRDHUP | (uint32_t)EPOLLET;
 
-/* The one place that decides what the socket is watched for. */
+/* ---- what is watched for ------------------------------------------------------------------------------ */
+
+static inline bool wants_read(const struct stream *stream)
+{
+    return !stream->connecting && !stream->ended && (stream->reading || stream->handshaking);
+}
+
+static void watch_out(struct stream *stream, bool on)
+{
+    stream->watches_out = on;
+    /* It was watched before: this asks for no memory, and so does not fail. */
+    (void)loop_edge_change(stream->loop, &stream->edge, stream->fd, on ? watched | EPOLLOUT : watched);
+}
+
+/* Something has changed of what is wanted. */
 static void arm(struct stream *stream)
 {
-    struct ev_loop *ev = loop_ev(stream->loop);
-    bool read = !stream->connecting && !stream->ended && (stream->reading || stream->handshaking);
-    bool write = stream->connecting || stream->out;
-    if (read != (bool)ev_is_active(&stream->read)) {
-        if (read)
-            ev_io_start(ev, &stream->read);
-        else
-            ev_io_stop(ev, &stream->read);
-    }
-    if (write != (bool)ev_is_active(&stream->write)) {
-        if (write)
-            ev_io_start(ev, &stream->write);
-        else
-            ev_io_stop(ev, &stream->write);
-    }
+    if (stream->fd < 0)
+        return;
+    if (stream->woken || (stream->ready && wants_read(stream)))
+        loop_edge_again(stream->loop, &stream->edge);
+    if ((stream->connecting || stream->out) && !stream->watches_out)
+        watch_out(stream, true);
 }
 
 void stream_wake(struct stream *stream)
 {
-    ev_feed_event(loop_ev(stream->loop), &stream->read, EV_READ);
+    stream->woken = true;
+    arm(stream);
 }
 
 static void drop_unsent(struct stream *stream)
@@ -63,7 +79,6 @@ void stream_fail(struct stream *stream, int error)
     if (!stream->error)
         stream->error = error ? error : EIO;
     drop_unsent(stream);
-    arm(stream);
     stream_wake(stream);
 }
 
@@ -176,11 +191,9 @@ void stream_shutdown(struct stream *stream)
 
 /* ---- events ------------------------------------------------------------------------------------------- */
 
-static void on_read(struct ev_loop *ev, struct ev_io *watcher, int events)
+static void read_happens(struct stream *stream)
 {
-    (void)ev;
-    (void)events;
-    struct stream *stream = watcher->data;
+    stream->woken = false;
     if (!stream->handshaking) {
         stream->calls->readable(stream);
         return;
@@ -191,8 +204,7 @@ static void on_read(struct ev_loop *ev, struct ev_io *watcher, int events)
             return;
     }
     stream->handshaking = false;
-    arm(stream);
-    ev_clear_pending(loop_ev(stream->loop), watcher);
+    stream->woken = false;
     if (!stream->error && stream->reading && tls_session_pending(stream))
         stream_wake(stream);
     stream->calls->opened(stream);
@@ -225,25 +237,43 @@ static void flush_out(struct stream *stream)
         drop_unsent(stream);
 }
 
-static void on_write(struct ev_loop *ev, struct ev_io *watcher, int events)
+static void write_happens(struct stream *stream)
 {
-    (void)ev;
-    (void)events;
-    struct stream *stream = watcher->data;
     if (stream->connecting) {
         end_connect(stream);
+        if (stream->out)
+            watch_out(stream, true); /* asks again: that it takes bytes has been told just now */
         arm(stream);
         stream->calls->opened(stream);
         return;
     }
-    if (stream->out)
-        flush_out(stream);
+    flush_out(stream);
     arm(stream);
     if (stream->error || stream->out)
         return;
     shut_if_sent(stream);
     if (!stream->handshaking && stream->calls->drained)
         stream->calls->drained(stream);
+}
+
+/* One callback an event: what is ready besides has its turn in the next round. */
+static void happened(struct loop_edge *edge, uint32_t events)
+{
+    struct stream *stream = (struct stream *)((char *)edge - offsetof(struct stream, edge));
+    struct loop *loop = stream->loop;
+    if (events & (EPOLLIN | MORE))
+        stream->ready = true;
+    if (events & MORE)
+        stream->more = true;
+    bool told_out = events & (EPOLLOUT | EPOLLHUP | EPOLLERR) && (stream->connecting || stream->out);
+    if (told_out)
+        write_happens(stream);
+    else if (stream->woken || (stream->ready && wants_read(stream)))
+        read_happens(stream);
+    else if (events == EPOLLOUT && stream->watches_out)
+        watch_out(stream, false);
+    if (loop_edge_stands(loop, edge) && (stream->woken || (stream->ready && wants_read(stream))))
+        loop_edge_again(loop, edge);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
@@ -254,6 +284,9 @@ ssize_t stream_raw_read(struct stream *stream, void *buffer, size_t size)
     do
         got = recv(stream->fd, buffer, size, 0);
     while (got < 0 && errno == EINTR);
+    /* A socket that gives less than was asked for is empty, and what comes later is told. */
+    if (got < 0 || ((size_t)got < size && !stream->more))
+        stream->ready = false;
     return got;
 }
 
@@ -322,11 +355,12 @@ void stream_reading(struct stream *stream, bool on)
 
 void stream_init(struct stream *stream, struct loop *loop, const struct stream_calls *calls, int fd)
 {
-    *stream = (struct stream){.loop = loop, .calls = calls, .fd = fd};
-    ev_io_init(&stream->read, on_read, fd, EV_READ);
-    ev_io_init(&stream->write, on_write, fd, EV_WRITE);
-    stream->read.data = stream;
-    stream->write.data = stream;
+    *stream = (struct stream){.edge.happened = happened, .loop = loop, .calls = calls, .fd = fd};
+    if (loop_edge_add(loop, &stream->edge, fd, watched))
+        return;
+    stream->error = errno;
+    stream->ended = true;
+    stream_wake(stream);
 }
 
 void stream_opening(struct stream *stream)
@@ -351,11 +385,9 @@ void stream_close(struct stream *stream)
             tls_session_shutdown(stream);
         tls_session_free(stream);
     }
-    struct ev_loop *ev = loop_ev(stream->loop);
-    ev_io_stop(ev, &stream->read); /* these take back events that are fed but not delivered, too */
-    ev_io_stop(ev, &stream->write);
+    loop_edge_gone(stream->loop, &stream->edge);
     drop_unsent(stream);
-    close(stream->fd);
+    close(stream->fd); /* the last of its descriptors: that takes it out of the epoll, too */
     stream->fd = -1;
     stream->ended = true;
 }

@@ -19,11 +19,12 @@
 #ifndef PGSLUICE_PROXY_NET_STREAM_H
 #define PGSLUICE_PROXY_NET_STREAM_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "proxy/net/loop_edge.h"
 
 struct loop;
 struct stream;
@@ -36,7 +37,7 @@ struct stream_calls {
 };
 
 struct stream {
-    struct ev_io read, write;
+    struct loop_edge edge;
     struct loop *loop;
     const struct stream_calls *calls;
     struct tls_session *tls; /* or NULL */
@@ -45,6 +46,10 @@ struct stream {
     int fd;
     int error; /* errno of the first failure; 0 */
     bool reading, connecting, handshaking, ended;
+    bool ready;          /* the socket may have something to read: until a read finds it empty */
+    bool more;           /* a short read does not mean that it is */
+    bool woken;          /* `readable` is to be called, whatever is ready or wanted */
+    bool watches_out;    /* the kernel is asked to tell when the socket takes more */
     bool shutting, shut; /* stream_shutdown was called; it has been carried out */
 };
 

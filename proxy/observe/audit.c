@@ -87,9 +87,14 @@ void audit_finished(struct audit *audit, const struct audit_finished *finished)
     append_end(audit, record_finished(finished));
 }
 
-void audit_transaction(struct audit *audit, uint64_t decided, const char *txn)
+void audit_transaction(struct audit *audit, uint64_t decided, uint64_t first, const char *txn)
 {
-    append_end(audit, record_transaction(decided, txn));
+    append_end(audit, record_transaction(decided, first, txn));
+}
+
+void audit_change(struct audit *audit, const struct audit_change *change)
+{
+    append_end(audit, record_change(change));
 }
 
 bool audit_wait(struct audit *audit, uint64_t number)

@@ -28,14 +28,18 @@ struct audit_decided {
     const char *client, *user, *database, *application, *environment;
     const char *kind; /* command tag */
     const char *object;
+    const char *table; /* that it is about, as SQL; an index's or a trigger's is the one that it is on */
+    const char *lock;  /* that it would hold on that table: PostgreSQL's name, or "none" */
     const char *sql;
     size_t sql_length;
     uint64_t fingerprint;
     const char *verdict; /* "allow" … */
     const char *would;   /* under observe: what would have been; or NULL */
     const char *const *rules;
+    const char *const *actions; /* what each of the rules says, "waived" where it was; or NULL */
     size_t n_rules;
     const char *waiver;
+    bool rewritten;     /* another text of ours runs in its place */
     const char *reason; /* why a statement that no rule names is refused; or NULL */
 };
 
@@ -51,11 +55,23 @@ struct audit_finished {
     int64_t rows; /* -1: none */
     double duration_ms;
     double lock_wait_ms; /* -1: not known */
+    int64_t change;      /* the online change that it began; 0: none */
     const char *txn;     /* "committed" "rolled_back" "open" */
 };
 /* Neither blocks nor fails: queued in memory within a bound; beyond it the audit counts as broken. */
 void audit_finished(struct audit *, const struct audit_finished *);
-void audit_transaction(struct audit *, uint64_t decided, const char *txn);
+/* `first`: the first audited statement of the same transaction; may be `decided` itself. */
+void audit_transaction(struct audit *, uint64_t decided, uint64_t first, const char *txn);
+
+/* How an online change ended for the client that waited for it: "complete", "undone", "unknown", or "left":
+ * it is no longer waited for. */
+struct audit_change {
+    uint64_t session;
+    const char *database;
+    int64_t change;
+    const char *state, *sqlstate, *message; /* or NULL */
+};
+void audit_change(struct audit *, const struct audit_change *);
 
 struct audit_state {
     bool working;

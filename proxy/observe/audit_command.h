@@ -1,5 +1,5 @@
 /*
- * The two halves of `pgsluice audit`. Private to the audit.
+ * The parts of `pgsluice audit`. Private to the audit.
  */
 #ifndef PGSLUICE_PROXY_OBSERVE_AUDIT_COMMAND_H
 #define PGSLUICE_PROXY_OBSERVE_AUDIT_COMMAND_H
@@ -12,5 +12,6 @@ struct audit_filter {
     int json;
 };
 int audit_show(const struct audit_filter *, int n, char **paths);
+int audit_summary(const struct audit_filter *, int n, char **paths); /* since and json count */
 
 #endif

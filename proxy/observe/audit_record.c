@@ -77,6 +77,14 @@ static void put_sql(struct line *line, const char *sql, size_t n)
         line->full = true;
 }
 
+static void put_names(struct line *line, const char *key, const char *const *names, size_t n)
+{
+    put_key(line, key);
+    for (size_t i = 0; i < n; i++)
+        line_printf(line, "%s\"%s\"", i ? "," : "[", names[i]);
+    line_text(line, n ? "]" : "[]");
+}
+
 static struct audit_record *record_of(struct line *line)
 {
     line_put(line, "}\n", 2);
@@ -102,6 +110,8 @@ struct audit_record *record_decided(const struct audit_decided *decided)
     put_text(&line, "environment", decided->environment);
     put_text(&line, "kind", decided->kind);
     put_text(&line, "object", decided->object);
+    put_text(&line, "table", decided->table);
+    put_text(&line, "lock", decided->lock);
     put_sql(&line, decided->sql, decided->sql_length);
     if (decided->fingerprint) {
         put_key(&line, "fingerprint");
@@ -109,11 +119,12 @@ struct audit_record *record_decided(const struct audit_decided *decided)
     }
     put_text(&line, "verdict", decided->verdict);
     put_text(&line, "would", decided->would);
-    line_text(&line, ",\"rules\":[");
-    for (size_t i = 0; i < decided->n_rules; i++)
-        line_printf(&line, "%s\"%s\"", i ? "," : "", decided->rules[i]);
-    line_text(&line, "]");
+    put_names(&line, "rules", decided->rules, decided->n_rules);
+    if (decided->actions)
+        put_names(&line, "actions", decided->actions, decided->n_rules);
     put_text(&line, "waiver", decided->waiver);
+    if (decided->rewritten)
+        line_text(&line, ",\"rewritten\":true");
     put_text(&line, "reason", decided->reason);
     return record_of(&line);
 }
@@ -130,17 +141,34 @@ struct audit_record *record_finished(const struct audit_finished *finished)
         put_number(&line, "rows", (uint64_t)finished->rows);
     put_milliseconds(&line, "duration_ms", finished->duration_ms);
     put_milliseconds(&line, "lock_wait_ms", finished->lock_wait_ms);
+    if (finished->change > 0)
+        put_number(&line, "change", (uint64_t)finished->change);
     put_text(&line, "txn", finished->txn);
     return record_of(&line);
 }
 
-struct audit_record *record_transaction(uint64_t decided, const char *txn)
+struct audit_record *record_transaction(uint64_t decided, uint64_t first, const char *txn)
 {
     struct line line;
     line_growing(&line);
     line_text(&line, ",\"record\":\"transaction\"");
     put_number(&line, "of", decided);
+    put_number(&line, "first", first);
     put_text(&line, "txn", txn);
+    return record_of(&line);
+}
+
+struct audit_record *record_change(const struct audit_change *change)
+{
+    struct line line;
+    line_growing(&line);
+    line_text(&line, ",\"record\":\"change\"");
+    put_number(&line, "change", (uint64_t)change->change);
+    put_number(&line, "session", change->session);
+    put_text(&line, "database", change->database);
+    put_text(&line, "state", change->state);
+    put_text(&line, "sqlstate", change->sqlstate);
+    put_text(&line, "message", change->message);
     return record_of(&line);
 }
 

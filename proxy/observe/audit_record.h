@@ -27,7 +27,8 @@ struct audit_record {
 /* Each gives a malloc'ed record, or NULL: out of memory. */
 struct audit_record *record_decided(const struct audit_decided *);
 struct audit_record *record_finished(const struct audit_finished *);
-struct audit_record *record_transaction(uint64_t decided, const char *txn);
+struct audit_record *record_change(const struct audit_change *);
+struct audit_record *record_transaction(uint64_t decided, uint64_t first, const char *txn);
 /* A torn line that was found at the file's end: as text, or in hexadecimal where it is not UTF-8 or holds
  * NUL. */
 struct audit_record *record_recovered(const char *torn, size_t n);

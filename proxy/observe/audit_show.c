@@ -209,6 +209,21 @@ static void ending(struct show *show, const json_t *record)
     entry->complete = last || (*txn && strcmp(txn, "open") != 0);
 }
 
+/* How an online change ended: a line of its own, behind those of the statements so far. */
+static void change_line(struct show *show, const json_t *record)
+{
+    char message[400];
+    if (!wanted(show->filter, record))
+        return;
+    snprintf(message, sizeof message, "%s", text_of(record, "message"));
+    for (char *at = message; *at; at++)
+        *at = (unsigned char)*at < 0x20 || *at == 0x7f ? ' ' : *at;
+    const char *sqlstate = text_of(record, "sqlstate");
+    printf("%-27s  online change %lld of database %s: %s%s%s%s%s\n", text_of(record, "ts"),
+           (long long)json_integer_value(json_object_get(record, "change")), text_of(record, "database"),
+           text_of(record, "state"), *sqlstate ? ", " : "", sqlstate, *message ? ": " : "", message);
+}
+
 static bool show_line(struct show *show, const char *line, size_t n, char *reason, size_t size)
 {
     uint64_t seq;
@@ -222,6 +237,8 @@ static bool show_line(struct show *show, const char *line, size_t n, char *reaso
         fine = decision(show, seq, record);
     else if (strcmp(sort, "finished") == 0 || strcmp(sort, "transaction") == 0)
         ending(show, record);
+    else if (strcmp(sort, "change") == 0)
+        change_line(show, record);
     json_decref(record);
     if (!fine)
         snprintf(reason, size, "out of memory");

@@ -140,7 +140,7 @@ static void put_rows(struct line *line, const struct sums *sums)
         /* gauges of several loops are read one after the other: a sum may be caught below zero */
         int64_t value = (int64_t)sums->value[i];
         bool gauge = strcmp(rows[i].type, "gauge") == 0;
-        if (i == METRIC_question_seconds_total) /* counted in nanoseconds */
+        if (i == METRIC_question_seconds_total || i == METRIC_change_pause_seconds_total) /* in nanoseconds */
             line_printf(line, "%s %.9f\n", rows[i].name, (double)value / 1e9);
         else
             line_printf(line, "%s %" PRIu64 "\n", rows[i].name, gauge && value < 0 ? 0 : (uint64_t)value);

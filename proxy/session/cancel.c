@@ -13,6 +13,7 @@
 
 #include "proxy/observe/log.h"
 #include "proxy/session/session_dial.h"
+#include "proxy/session/session_inside.h"
 
 enum leg_state { LEG_DIALING, LEG_SENT, LEG_OVER };
 

@@ -14,6 +14,8 @@
 
 struct cancel;
 
+enum { CANCEL_HEAD = 8 }; /* of the packet: length and code; the key follows */
+
 /* `packet` is copied. `done` is called from the loop once every server that is not known to be down has taken
  * the request or failed; never from inside this call. NULL: no memory or no address, and nothing will happen.
  */

@@ -41,8 +41,10 @@ void engine_free(struct engine *engine)
     if (engine->question)
         ask_over(engine, engine->question);
     ledger_release(&engine->ledger);
+    online_free(engine);
     held_free(engine);
     long_free(engine);
+    ahead_free(engine);
     trail_free(engine);
     prepared_free(engine->prepared);
     free(engine->events);
@@ -69,6 +71,7 @@ void engine_entry_end(struct engine *engine, struct ledger_entry *entry)
     entry->extra = NULL;
     if (extra->question)
         ask_over(engine, extra->question);
+    online_entry_end(engine, extra);
     talloc_free(extra);
 }
 
@@ -114,14 +117,14 @@ size_t engine_drop(struct engine *engine, enum engine_side side, const struct fr
 }
 
 /* Does the client's stream stand between two messages? */
-static bool client_stream_free(const struct engine *engine)
+bool engine_between_messages(const struct engine *engine)
 {
     return engine->left[ENGINE_SERVER] == 0 || engine->server_drops;
 }
 
 bool engine_say(struct engine *engine, const struct report *report, struct sink *to_client)
 {
-    if (engine->cut || !client_stream_free(engine))
+    if (engine->cut || !engine_between_messages(engine))
         return false;
     struct writer writer;
     writer_init(&writer, SMALL_MESSAGE);
@@ -296,13 +299,15 @@ static bool client_waits(const struct engine *engine)
     case WAIT_QUIET:
         return engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
     case WAIT_COPY:
-        return engine_copy_open(engine);
+        return engine_copy_open(engine) && !engine_lost_count(engine);
     case WAIT_LEDGER:
         return ledger_full(&engine->ledger) && engine->doubt != DOUBT_DIRTY;
     case WAIT_LOGIN:
         return engine->login && !engine->answer_due;
     case WAIT_PREPARED:
         return engine->prepared && prepared_must_wait(engine->prepared) && !engine_lost_count(engine);
+    case WAIT_CHANGE:
+        return online_waits(engine);
     }
     return false;
 }
@@ -349,6 +354,10 @@ static bool event_from_queue(struct engine *engine, struct engine_event *event)
 
 void engine_next(struct engine *engine, struct engine_event *event)
 {
+    if (!engine->events && !engine->cut && !engine->held) { /* after nearly every message */
+        event->kind = EVENT_NONE;
+        return;
+    }
     *event = (struct engine_event){.kind = EVENT_NONE};
     if (event_from_queue(engine, event))
         return;

@@ -40,19 +40,27 @@ struct engine; /* at most 512 bytes when idle, ledger included (tested) */
 /* What the engine is given once, and what stays true for the whole session. */
 struct engine_options {
     uint64_t held_message; /* limits.held_message */
+    size_t read_ahead;     /* longer texts are read as they arrive, by so much at a time; 0: 64 kB */
     bool client_tls, server_tls;
     bool same_certificate; /* the client sees the server's own certificate: channel binding can succeed */
     bool replication;      /* a walsender session */
     /* Of the statement and the portal of questions (engine_ask.h): one that no client uses. Static text;
      * NULL: "pgsluice_question". */
     const char *question_name;
+    /* By which the numbers of changes are known (engine_online.h): another one for each session, since
+     * whoever has begun a change has read his own. Lives as long as the engine. NULL: no number is taken; but
+     * "pgsluice_question" where question_name is NULL too. */
+    const char *nonce;
     uint32_t protocol;
     /* May this session hold `n` more bytes for judging? (limits.held_total); may be NULL: yes. */
     bool (*may_hold)(void *argument, uint64_t n);
+    /* Does the text name a column in quarantine? (engine_screen); may be NULL. */
+    bool (*screen)(void *argument, const char *sql, size_t length);
     void *argument;
 };
 
 struct engine *engine_new(const struct engine_options *);
+void engine_set_nonce(struct engine *, const char *);
 void engine_free(struct engine *);
 
 /*
@@ -74,7 +82,8 @@ enum engine_event_kind {
     EVENT_JUDGE,             /* answer with engine_judged */
     EVENT_FINISHED,          /* a statement on the audit's list ended */
     EVENT_TRANSACTION_ENDED, /* …and so did the transaction it was in */
-    EVENT_CUT                /* end both legs: a FATAL ErrorResponse has been put into the client's sink */
+    EVENT_CHANGES, /* their transaction has ended: answer with engine_changes_over (engine_online.h) */
+    EVENT_CUT      /* end both legs: a FATAL ErrorResponse has been put into the client's sink */
 };
 
 /* One statement to be judged; `text` points into the held message: valid until engine_judged. */
@@ -87,12 +96,16 @@ struct engine_statement {
     /* How many statements of the message that may end a transaction stand in front of it. */
     unsigned ends;
     bool work; /* GATE_OTHER: its first word is one of a statement that may work for long (UPDATE, COPY, …) */
+    bool locks; /* GATE_OTHER: LOCK, in a mode that keeps others from writing */
 };
 
 enum judge_occasion {
-    JUDGE_QUERY,  /* simple Query: all its statements that need it */
-    JUDGE_PARSE,  /* Parse: nothing is executed yet, so no `decided` record unless it is refused */
-    JUDGE_EXECUTE /* Execute of a portal whose statement was judged at Parse: judged again, recorded */
+    JUDGE_QUERY, /* simple Query: all its statements that need it */
+    JUDGE_PARSE, /* Parse: nothing is executed yet, so no `decided` record unless it is refused */
+    /* What was judged at Parse is to be executed: judged again, recorded. By an Execute of its portal, or by
+     * EXECUTE, of which a Query may hold several among other statements: these come one by one, behind the
+     * Query's own, until one is refused. */
+    JUDGE_EXECUTE
 };
 
 struct engine_judge {
@@ -115,6 +128,7 @@ struct engine_judge {
     bool in_pipeline;
     /* engine_watch is on, and the message comes in the transaction that it was switched on for. */
     bool watched;
+    bool screened; /* options.screen has said yes to the text */
 };
 
 /* End of a statement that a judgement put on the list (judgement.records). */
@@ -123,6 +137,12 @@ struct engine_finished {
     char sqlstate[6]; /* "" : succeeded */
     char tag[64];     /* CommandComplete's tag, "" if none */
     bool lost;        /* the connection ended first: nobody knows */
+    int64_t change;   /* the online change that it began; 0: none */
+};
+
+struct engine_changes {
+    const int64_t *ids; /* valid until engine_changes_over */
+    size_t n;
 };
 
 enum transaction_end {
@@ -133,6 +153,7 @@ enum transaction_end {
 
 struct engine_transaction_ended {
     uint64_t record;
+    uint64_t first; /* record of the first statement on the list that was in the same transaction */
     enum transaction_end end;
 };
 
@@ -142,6 +163,7 @@ struct engine_event {
         struct engine_judge judge;
         struct engine_finished finished;
         struct engine_transaction_ended ended;
+        struct engine_changes changes;
         const char *reason; /* EVENT_CUT: for the log */
     };
 };
@@ -163,11 +185,22 @@ struct report {
 
 enum judged_as {
     JUDGED_FORWARD,
+    JUDGED_REWRITE,        /* `sql` goes in the message's place (engine_online.h) */
     JUDGED_REFUSE,         /* substitute; the server's syntax error becomes `refusal` */
     JUDGED_LET_SERVER_READ /* the parser could not read it: the text goes to the server with a token behind it
                               that no statement can bear. A syntax error in the author's own text passes as
                               the server words it; one at our token means that the server could read it:
                               `refusal` */
+};
+
+/* One statement that another was put in the place of. */
+struct rewrite {
+    size_t statement; /* among the event's */
+    const char *tag;  /* the author's: "ALTER TABLE" */
+    bool change;      /* it begins a change, whose end is awaited */
+    /* Characters: where the author's statement starts in the message (from 0), its length, and that of what
+     * was put in its place. For the positions of errors behind it. */
+    uint32_t start, old_length, new_length;
 };
 
 /* What a judgement decided. Copied by engine_judged as far as it is needed later. */
@@ -179,6 +212,10 @@ struct judgement {
     size_t n_notices;
     const uint64_t *records; /* audit numbers, one a judged statement of the event, in its order; 0: none */
     size_t n_records;
+    const char
+        *sql; /* JUDGED_REWRITE: the whole text, in the client's encoding; as many statements as before */
+    const struct rewrite *rewrites;
+    size_t n_rewrites;
 };
 
 void engine_judged(struct engine *, const struct judgement *);
@@ -188,7 +225,8 @@ void engine_judged(struct engine *, const struct judgement *);
  * GATE_OTHER are shown too (with EVENT_JUDGE, as ever), but for transaction commands and in messages too long
  * to be held. A message then waits for what is owed to those before it, where that can be awaited: so that
  * the transaction's end is never missed. In a Query that holds a judged statement those behind it whose
- * `work` is set are shown in any case, up to the end of the transaction.
+ * `work` is set are shown in any case, up to the end of the transaction. A statement whose `locks` is set is
+ * shown, and begins all this, whether it is on or not.
  */
 void engine_watch(struct engine *, bool on);
 

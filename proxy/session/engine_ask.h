@@ -15,6 +15,12 @@
  * Sync. Only an error that speaks of the question itself (no such column, no permission …), where no
  * transaction of the client's has suffered from it, is swallowed: the question is unanswered, and nothing
  * else has happened. After such an error questions are asked only where another one would be swallowed too.
+ *
+ * To the server a question is a query. So two things fail (25001) that would not without it: VACUUM prepared
+ * in front of a judged Parse and executed behind it in one pipeline, and SET TRANSACTION ISOLATION LEVEL
+ * behind a judged Parse that was the first thing in its transaction; and where a judged Execute stands behind
+ * a COPY in its pipeline the server complains of message type 0x50, the question's. A Parse can't leave its
+ * question to the Execute: the text that goes in its place, if any, has to go there.
  */
 #ifndef PGSLUICE_PROXY_SESSION_ENGINE_ASK_H
 #define PGSLUICE_PROXY_SESSION_ENGINE_ASK_H

@@ -148,84 +148,13 @@ static size_t close_message(struct engine *engine, const struct frame *frame, co
     return pass_with_change(engine, frame, sinks, LEDGER_CLOSE, change);
 }
 
-/* The portal's text was judged at Parse: now that it is to be executed it is judged for the record. */
-static size_t judge_execute(struct engine *engine, struct prepared_text *text, const struct sinks *sinks)
+/* A transaction command that was prepared. */
+static size_t execute_word(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                           const struct prepared_text *text)
 {
-    struct held *held = held_new(engine, JUDGE_EXECUTE);
-    if (held)
-        held->statements = talloc_zero(held, struct engine_statement);
-    if (!held || !held->statements)
-        return engine_out_of_memory(engine, sinks);
-    text->references++;
-    held->text = text;
-    held->only_watched = !text->judged;
-    struct engine_statement *statement = held->statements;
-    struct gate gate;
-    gate_init(&gate, text->scs, text_encoding_of(text->encoding));
-    for (size_t at = 0; at < text->length;) {
-        struct gate_statement found;
-        bool is;
-        at += gate_scan(&gate, (const uint8_t *)text->sql + at, text->length - at, &found, &is);
-        if (!is && (at < text->length || !gate_finish(&gate, &found, NULL)))
-            continue;
-        *statement = (struct engine_statement){.text = text->sql + found.start,
-                                               .length = (size_t)(found.end - found.start),
-                                               .offset = found.start,
-                                               .class = found.class};
-        statement->work = text->watched && watch_work(statement->text, statement->length);
-        if (gate_class_judged(found.class))
-            break;
-    }
-    held->judge.sql = text->sql;
-    held->judge.sql_length = text->length;
-    held->judge.n_statements = 1;
-    held->judge.scs = text->scs;
-    held->judge.too_long = text->too_long;
-    held->judge.encoding = text->encoding;
-    return held_tell(engine, held);
-}
-
-bool client_query_executes(struct engine *engine, const struct frame *frame, const char *sql, size_t length,
-                           const struct sinks *sinks)
-{
-    struct prepared_name name;
-    if (frame->type != CLIENT_QUERY || !word_execute(sql, length, &name))
-        return false;
-    if (prepared_must_wait(engine->prepared) && !engine_lost_count(engine)) {
-        (void)engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, frame->total);
-        return true;
-    }
-    struct prepared_text *prepared = prepared_find(engine->prepared, false, &name);
-    if (!prepared || !prepared->judged || (engine->status == 'E' && engine_certain(engine)))
-        return false;
-    if (engine_lost_count(engine)) {
-        (void)engine_cut_in_doubt(engine, sinks);
-    } else if (engine_copy_open(engine)) {
-        (void)client_await_copy(engine, frame, sinks);
-    } else {
-        engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
-        (void)judge_execute(engine, prepared, sinks);
-    }
-    return true;
-}
-
-static size_t execute_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
-{
-    struct message_execute execute;
-    if (!message_execute_read(frame_payload(frame), frame_payload_length(frame), &execute))
-        return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
-    struct prepared_name name = prepared_name(execute.portal, execute.portal_length);
-    struct prepared_text *text = prepared_find(engine->prepared, true, &name);
-    bool failed = engine->status == 'E' && engine_certain(engine);
-    if (text && (text->judged || (text->watched && watch_now(engine))) && !failed) {
-        if (engine_copy_open(engine))
-            return client_await_copy(engine, frame, sinks);
-        engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
-        return judge_execute(engine, text, sinks);
-    }
     struct word word = {WORD_NONE, 0, {{0}}};
-    if (text && !text->judged && trail_open(engine))
-        word.command = word_of(text->sql, text->length, &word.name);
+    if (text && trail_open(engine))
+        word.command = execution_word(engine, text->sql, text->length, &word.name);
     if (word.command == WORD_NONE)
         return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
     struct ledger_entry *entry = client_entry(engine, LEDGER_EXECUTE, LEDGER_FORWARD);
@@ -234,6 +163,30 @@ static size_t execute_message(struct engine *engine, const struct frame *frame, 
         return engine_out_of_memory(engine, sinks);
     extra->n_words = 1;
     return pass_alone(engine, frame, sinks, "transaction command");
+}
+
+static size_t execute_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
+{
+    struct message_execute execute;
+    if (!message_execute_read(frame_payload(frame), frame_payload_length(frame), &execute))
+        return pass_with_entry(engine, frame, sinks, LEDGER_EXECUTE);
+    struct prepared_name name = prepared_name(execute.portal, execute.portal_length);
+    struct prepared_text *named = prepared_find(engine->prepared, true, &name);
+    struct execution execution = {.text = named};
+    bool failed = engine->status == 'E' && engine_certain(engine);
+    if (named && named->executes)
+        execution = execution_of(engine, named->sql, named->length);
+    struct prepared_text *text = execution.text ? execution.text : named;
+    bool locks = text && text->locks && engine->doubt == DOUBT_NONE;
+    bool judged = text && (text->judged || locks || (text->watched && watch_now(engine)));
+    if (failed || !(judged || execution.unreadable))
+        return execute_word(engine, frame, sinks, named);
+    if (engine_copy_open(engine))
+        return client_await_copy(engine, frame, sinks);
+    if (!judged)
+        return refuse_unreadable(engine, frame, sinks, LEDGER_EXECUTE);
+    engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
+    return judge_execute(engine, text, text != named, sinks);
 }
 
 static size_t extended_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
@@ -315,6 +268,13 @@ static size_t skip_message(struct engine *engine, const struct frame *frame, con
     return engine_drop(engine, ENGINE_CLIENT, frame);
 }
 
+/* Copied data belong to what is under way; a Terminate is no statement. */
+static bool waits_for_change(uint8_t type)
+{
+    enum role role = messages[type].role;
+    return role == ROLE_TEXT || role == ROLE_EXTENDED || role == ROLE_SYNC || role == ROLE_FUNCTION;
+}
+
 size_t client_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     size_t taken;
@@ -326,6 +286,8 @@ size_t client_message(struct engine *engine, const struct frame *frame, const st
         taken = skip_message(engine, frame, sinks);
     else if (engine->prepared && engine_lost_count(engine) && frame->type != CLIENT_SYNC)
         taken = engine_cut_in_doubt(engine, sinks); /* a name might no longer be followed */
+    else if (online_waits(engine) && waits_for_change(frame->type))
+        taken = engine_hold(engine, ENGINE_CLIENT, WAIT_CHANGE, FRAME_HEADER);
     else if (ledger_full(&engine->ledger) && engine->doubt == DOUBT_DIRTY)
         taken = engine_cut_in_doubt(engine, sinks); /* what is owed by no one would be awaited for ever */
     else if (ledger_full(&engine->ledger))
@@ -333,7 +295,10 @@ size_t client_message(struct engine *engine, const struct frame *frame, const st
     else
         taken = dispatch(engine, frame, sinks);
     engine->counts.client_messages += taken != 0;
-    if (taken)
+    if (taken) {
         engine->may_hold_said = false;
+        if (engine->ahead)
+            ahead_free(engine);
+    }
     return taken;
 }

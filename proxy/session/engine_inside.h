@@ -3,7 +3,8 @@
  *
  *   engine.c        life, feeding, waiting, what the session knows
  *   engine_client.c the client's messages: entries in the ledger, names of statements
- *   engine_text.c   SQL texts: the gate, its readings, what has to be judged
+ *   engine_text.c   SQL texts: what has to be judged, names, passing
+ *   engine_find.c   …and what stands in them: the gate, its readings (engine_find.h)
  *   engine_judged.c holding a message, the answer to EVENT_JUDGE, substitution
  *   engine_long.c   messages too long to hold
  *   engine_server.c the server's messages: walking the ledger
@@ -11,8 +12,10 @@
  *   engine_login.c  authentication
  *   engine_trail.c  what became of the statements on the audit's list
  *   engine_watch.c  statements behind a lock
- *   engine_words.c  SAVEPOINT, RELEASE, ROLLBACK TO: the words and the name
+ *   engine_words.c  SAVEPOINT, RELEASE, ROLLBACK TO, EXECUTE: the words and the name
+ *   engine_execute.c what was judged when it was prepared, and is executed
  *   engine_ask.c    questions of our own inside the session
+ *   engine_online.c texts of ours in the place of the author's, answers that wait
  *   engine_trace.c  one line a message
  *
  * Rules: a function that handles a message returns how many bytes it took; 0 means that it left the message
@@ -26,27 +29,30 @@
 #include "parser/gate.h"
 #include "proxy/session/engine.h"
 #include "proxy/session/engine_ask.h"
+#include "proxy/session/engine_online.h"
 #include "proxy/session/ledger.h"
 #include "proxy/session/prepared.h"
 #include "proxy/wire/message.h"
 
-#define ENGINE_MAGIC   0x656e6769U
-#define SMALL_MESSAGE  65536U /* a server's message that is looked into is held whole up to this */
-#define LONG_FIRST     8192U  /* of a message too long to hold: what is looked at before any of it goes on */
-#define HEAD_BYTES     1024U  /* of a statement in such a message: what is shown of it */
-#define COMMANDS_MAX   1000U  /* transaction commands that are remembered of one message */
-#define SAVEPOINTS_MAX 1000U
-#define READ_ALL_MAX   (128U * 1024U) /* bytes of a text that is read in every way that is possible */
+#define ENGINE_MAGIC      0x656e6769U
+#define SMALL_MESSAGE     65536U /* a server's message that is looked into is held whole up to this */
+#define LONG_FIRST        8192U /* of a message too long to hold: what is looked at before any of it goes on */
+#define HEAD_BYTES        1024U /* of a statement in such a message: what is shown of it */
+#define PREPARED_COMMANDS 100U  /* names above which a prepared transaction command is not followed */
+#define COMMANDS_MAX      1000U /* transaction commands that are remembered of one message */
+#define SAVEPOINTS_MAX    1000U
+#define READ_ALL_MAX      131072U /* bytes of a text that is read in every way that is possible */
 
 /* Why the client's input waits. */
 enum client_wait {
-    WAIT_BYTES,   /* for `need` bytes */
-    WAIT_JUDGE,   /* for engine_judged */
-    WAIT_QUIET,   /* for all replies, so that it is certain how a text reads */
-    WAIT_COPY,    /* for the outcome of a COPY that decides what the messages behind it are */
-    WAIT_LEDGER,  /* for room in the ledger */
-    WAIT_LOGIN,   /* for the first ReadyForQuery */
-    WAIT_PREPARED /* for replies that say what a name means */
+    WAIT_BYTES,    /* for `need` bytes */
+    WAIT_JUDGE,    /* for engine_judged */
+    WAIT_QUIET,    /* for all replies, so that it is certain how a text reads */
+    WAIT_COPY,     /* for the outcome of a COPY that decides what the messages behind it are */
+    WAIT_LEDGER,   /* for room in the ledger */
+    WAIT_LOGIN,    /* for the first ReadyForQuery */
+    WAIT_PREPARED, /* for replies that say what a name means */
+    WAIT_CHANGE    /* for the answer to what carries an online change */
 };
 
 /* A Sync that was sent before copy mode was known of is ignored by the server; but if the COPY fails before
@@ -71,6 +77,15 @@ struct word {
     struct prepared_name name;
 };
 
+/* A statement of ours in a message. */
+struct rewritten {
+    unsigned index; /* of the message's statements */
+    bool change;
+    int64_t id;                             /* of the change, once it was told; 0 */
+    uint32_t start, old_length, new_length; /* as in struct rewrite */
+    char tag[PREPARED_TAG];
+};
+
 /* What is kept with a ledger entry that is more than its kind. A talloc parent. */
 struct extra {
     struct report *refusal; /* of LEDGER_REPLACE */
@@ -84,27 +99,48 @@ struct extra {
     size_t n_records;
     struct word *words;
     size_t n_words;
-    bool change; /* one change in the journal of prepared names hangs on this reply */
+    struct rewritten *rewritten;
+    size_t n_rewritten;
+    bool awaited; /* counted in online->in_flight */
+    bool change;  /* one change in the journal of prepared names hangs on this reply */
     struct question *question;
 };
 
-/* A message that waits for its judgement, or has it. A talloc parent. */
+/* What a statement of the message executes, and was judged when it was prepared. */
+struct run {
+    struct prepared_text *text; /* a reference */
+    unsigned index;             /* of the statement in the message */
+};
+
+/* A message that waits for its judgement, or has it. Its own statements are judged together, then what it
+ * runs, one by one; the first refusal is the last word. A talloc parent. */
 struct held {
-    struct engine_judge judge;
+    struct engine_judge judge; /* what is before the judge now */
     struct engine_statement *statements;
     unsigned *indices;
+    struct run *runs;
+    size_t n_runs, next_run;
+    const struct run *run; /* that is before the judge now, or NULL */
+    bool indirect;         /* what is run is not the text that the client has sent last under that name */
     struct word *words;
     size_t n_words;
     bool told, answered;
-    bool only_watched; /* it would have gone on unseen, but for engine_watch */
+    bool only_watched; /* it would have gone on unseen, but for engine_watch, or … */
+    bool locks;        /* … for a LOCK in it */
     bool failed;       /* the client has been told an error that hit our question: nothing is sent any more */
-    struct judgement answer;    /* a deep copy */
-    struct prepared_text *text; /* JUDGE_EXECUTE: a reference */
+    struct judgement answer; /* a deep copy; its notices and records are those of all judgements */
+    uint64_t *records;
+    unsigned *record_indices;
+    char *sql; /* of ours, in the message's place; or NULL */
+    struct rewritten *rewritten;
+    size_t n_rewritten;
 };
 
 struct trail;
 struct long_text;
+struct ahead;
 struct events;
+struct online;
 
 struct engine {
     uint32_t magic;
@@ -130,6 +166,7 @@ struct engine {
     bool cut : 1, cut_told : 1;
     bool closed : 1;
     bool watch : 1;    /* engine_watch */
+    bool screen : 1;   /* engine_screen */
     bool end_sent : 1; /* …and since the last Sync or Query a text that may end the transaction went on */
     uint32_t need[2];
     uint32_t left[2];    /* of the message in passage */
@@ -140,10 +177,13 @@ struct engine {
     struct ledger ledger;
     struct held *held;
     struct long_text *long_text;
+    struct ahead *ahead; /* of a text that is read as it arrives; gone with its message */
     struct prepared *prepared;
     struct trail *trail;
     struct events *events;
-    struct question *question; /* to be sent */
+    struct question *question;     /* to be sent */
+    struct online *online;         /* while a change of this session's transaction is under way */
+    struct cancel_key *cancel_key; /* or NULL */
     struct session_names *names;
     struct trace *trace;
     const char *reason; /* of the cut: static text */
@@ -210,6 +250,7 @@ static inline bool engine_lost_count(const struct engine *engine)
 }
 
 /* ---- engine.c ---- */
+bool engine_between_messages(const struct engine *); /* does the client's stream stand there? */
 size_t engine_hold(struct engine *, enum engine_side, enum client_wait, size_t need); /* returns 0 */
 size_t engine_pass(struct engine *, enum engine_side, const struct frame *, struct sink *);
 size_t engine_drop(struct engine *, enum engine_side, const struct frame *);
@@ -226,18 +267,17 @@ void engine_entry_drop(struct engine *, struct ledger_entry *); /* the same; it 
 size_t engine_cut_in_doubt(struct engine *, const struct sinks *);
 
 /* ---- engine_client.c ---- */
-/* A Query of one statement that executes what was prepared over the protocol: judged again, for the record,
- * like an Execute. True: the message waits. */
-bool client_query_executes(struct engine *, const struct frame *, const char *sql, size_t length,
-                           const struct sinks *);
 /* The message has to be judged: it waits for the outcome of a COPY. Returns 0. */
 size_t client_await_copy(struct engine *, const struct frame *, const struct sinks *);
 size_t client_message(struct engine *, const struct frame *, const struct sinks *);
 struct ledger_entry *client_entry(struct engine *, enum ledger_kind, enum ledger_disposition);
 
-/* ---- engine_text.c ---- */
+/* ---- engine_find.c ---- */
 /* The SQL text of a whole Query or Parse. */
 const char *text_sql(const struct frame *, size_t *length);
+void ahead_free(struct engine *);
+
+/* ---- engine_text.c ---- */
 size_t text_message(struct engine *, const struct frame *, const struct sinks *);
 size_t text_pass(struct engine *, const struct frame *, const struct sinks *, struct held *);
 /* A Parse of this name goes on: what the name means then. `held` is NULL where nothing of the text was
@@ -255,6 +295,22 @@ struct report *report_copy(const void *parent, const struct report *, size_t n);
 /* The engine's own refusal of a message, as a judgement would say it. */
 size_t refuse(struct engine *, const struct frame *, const struct sinks *, enum ledger_kind,
               const char *message, const char *hint);
+
+/* ---- engine_execute.c ---- */
+struct execution {
+    bool is;                    /* EXECUTE, or EXPLAIN ANALYZE of one */
+    bool unreadable;            /* …of nobody knows what */
+    struct prepared_text *text; /* that it runs in the end, as far as known here; or NULL */
+};
+struct execution execution_of(struct engine *, const char *sql, size_t length);
+/* The transaction command that a statement is, or runs. */
+enum word_command execution_word(struct engine *, const char *sql, size_t length, struct prepared_name *);
+bool held_add_run(struct held *, struct prepared_text *, unsigned index); /* false: out of memory */
+/* The next of what the message runs goes before the judge. False: there is none, or no memory (cut). */
+bool held_next_run(struct engine *);
+/* Text that was judged when it was prepared is executed by the client's message. */
+size_t judge_execute(struct engine *, struct prepared_text *, bool indirect, const struct sinks *);
+size_t refuse_unreadable(struct engine *, const struct frame *, const struct sinks *, enum ledger_kind);
 
 /* ---- engine_long.c ---- */
 size_t long_begin(struct engine *, const struct frame *, const struct sinks *);
@@ -294,7 +350,15 @@ void trail_lost(struct engine *);
 void trail_free(struct engine *);
 
 /* ---- engine_words.c ---- */
-bool word_execute(const char *text, size_t length, struct prepared_name *); /* EXECUTE, and of what */
+enum word_execution {
+    EXECUTION_NONE,
+    EXECUTION_RUNS,
+    EXECUTION_ANALYZED,  /* EXPLAIN ANALYZE: runs what makes a table of a query, and no other change */
+    EXECUTION_UNREADABLE /* the name is spelt with Unicode escapes */
+};
+enum word_execution word_execute(const char *text, size_t length, struct prepared_name *);
+/* CREATE TABLE … AS and its like, as far as the first words say. */
+bool word_makes_table(const char *text, size_t length);
 enum word_command word_of(const char *text, size_t length, struct prepared_name *);
 
 /* ---- engine_watch.c ---- */
@@ -306,6 +370,33 @@ bool watch_waits(struct engine *);
 bool watch_shows(const char *text, size_t length);
 /* Its first word says that it may work for long. */
 bool watch_work(const char *text, size_t length);
+/* LOCK in a mode behind which others can't write. */
+bool watch_locks(const char *text, size_t length);
+
+/* ---- engine_online.c ---- */
+/* The entry's message goes on with our statements in it. False: out of memory. */
+bool online_attach(struct engine *, struct extra *, struct held *);
+void online_entry_end(struct engine *, const struct extra *);
+/* Writes the message anew. 0: out of memory. */
+size_t online_put(struct engine *, const struct frame *, const struct sinks *, const struct held *);
+/* The client's message has to wait. */
+bool online_waits(const struct engine *);
+/* Must the server's message stand still, before it is looked at? True: it was held. */
+bool online_holds(struct engine *, const struct frame *, const struct ledger_entry *head);
+/* The error that takes the place of the success; NULL: none. */
+const struct report *online_error(const struct engine *);
+void online_told(struct engine *);                 /* …the client */
+void online_tag(struct engine *, const char *tag); /* of a CommandComplete */
+void online_failed(struct engine *);               /* an ErrorResponse to the client's statement */
+void online_ready(struct engine *, char status, const struct sinks *);
+struct rewritten *online_at(const struct extra *, unsigned index);
+/* A notice with a change's number. True: it is to be dropped. */
+bool online_number(struct engine *, const struct frame *, struct ledger_entry *head);
+/* A notice or an error that comes with a message in which a text of ours stands. True: it was put. */
+bool online_reply(const struct frame *, const struct ledger_entry *head, struct sink *to_client);
+bool online_open(const struct engine *); /* from the statement that begins a change to the answer's end */
+void online_key(struct engine *, const struct frame *);
+void online_free(struct engine *);
 
 /* ---- engine_ask.c ---- */
 size_t ask_put(struct engine *, const struct sinks *);

@@ -46,7 +46,8 @@ void held_free(struct engine *engine)
     if (!held)
         return;
     engine->held = NULL;
-    prepared_text_release(held->text);
+    for (size_t i = 0; i < held->n_runs; i++)
+        prepared_text_release(held->runs[i].text);
     talloc_free(held);
 }
 
@@ -61,27 +62,125 @@ static const char *copy_string(const void *parent, const char *text, bool *faile
     return copy;
 }
 
+/* The strings become children of `parent`. */
+static bool copy_reports(const void *parent, struct report *to, const struct report *from, size_t n)
+{
+    bool failed = false;
+    for (; n > 0 && !failed; n--, to++, from++) {
+        *to = *from;
+        to->severity = copy_string(parent, from->severity, &failed);
+        to->message = copy_string(parent, from->message, &failed);
+        to->detail = copy_string(parent, from->detail, &failed);
+        to->hint = copy_string(parent, from->hint, &failed);
+        to->constraint = copy_string(parent, from->constraint, &failed);
+        to->schema = copy_string(parent, from->schema, &failed);
+        to->table = copy_string(parent, from->table, &failed);
+        to->column = copy_string(parent, from->column, &failed);
+    }
+    return !failed;
+}
+
 struct report *report_copy(const void *parent, const struct report *reports, size_t n)
 {
     struct report *copies = talloc_array(parent, struct report, n ? n : 1);
-    bool failed = !copies;
-    for (size_t i = 0; i < n && !failed; i++) {
-        const struct report *from = &reports[i];
-        struct report *to = &copies[i];
-        *to = *from;
-        to->severity = copy_string(copies, from->severity, &failed);
-        to->message = copy_string(copies, from->message, &failed);
-        to->detail = copy_string(copies, from->detail, &failed);
-        to->hint = copy_string(copies, from->hint, &failed);
-        to->constraint = copy_string(copies, from->constraint, &failed);
-        to->schema = copy_string(copies, from->schema, &failed);
-        to->table = copy_string(copies, from->table, &failed);
-        to->column = copy_string(copies, from->column, &failed);
-    }
-    if (!failed)
+    if (copies && copy_reports(copies, copies, reports, n))
         return copies;
     talloc_free(copies);
     return NULL;
+}
+
+/* Index of the statement that record k of the judgement is about. Where only heads are known, all are the
+ * message's first. */
+static unsigned record_index(const struct held *held, size_t k)
+{
+    if (held->run)
+        return held->run->index;
+    return held->indices && k < held->judge.n_statements ? held->indices[k] : 0;
+}
+
+/* Behind those of the judgements before it; what a message runs may stand in front of its own. */
+static bool add_records(struct held *held, const struct judgement *judgement)
+{
+    size_t n = held->answer.n_records;
+    size_t room = n + judgement->n_records + 1;
+    held->records = talloc_realloc(held, held->records, uint64_t, room);
+    held->record_indices = talloc_realloc(held, held->record_indices, unsigned, room);
+    if (!held->records || !held->record_indices)
+        return false;
+    for (size_t k = 0; k < judgement->n_records; k++) {
+        unsigned index = record_index(held, k);
+        size_t at = n;
+        if (judgement->records[k] == 0)
+            continue;
+        for (; at > 0 && held->record_indices[at - 1] > index; at--) {
+            held->records[at] = held->records[at - 1];
+            held->record_indices[at] = held->record_indices[at - 1];
+        }
+        held->records[at] = judgement->records[k];
+        held->record_indices[at] = index;
+        n++;
+    }
+    held->answer.n_records = n;
+    return true;
+}
+
+static bool add_notices(struct held *held, const struct judgement *judgement)
+{
+    size_t n = held->answer.n_notices;
+    struct report *notices = talloc_realloc(held, (struct report *)held->answer.notices, struct report,
+                                            n + judgement->n_notices + 1);
+    if (!notices)
+        return false;
+    held->answer.notices = notices;
+    held->answer.n_notices = n + judgement->n_notices;
+    return copy_reports(notices, notices + n, judgement->notices, judgement->n_notices);
+}
+
+/* Is there more to be judged? Not where nothing of the message will be carried out anyway. */
+static bool next_run(struct engine *engine)
+{
+    const struct held *held = engine->held;
+    return held->answer.as == JUDGED_FORWARD && !held->failed && !engine->skipping && !engine_ended(engine) &&
+           !engine_lost_count(engine) && held_next_run(engine);
+}
+
+/* Texts of ours: what goes in the message's place, and what was put under the names that it runs. A statement
+ * that the server has as the author wrote it can't be carried out online any more. */
+static bool add_rewrites(struct held *held, const struct judgement *judgement)
+{
+    const struct prepared_text *text = held->run ? held->run->text : NULL;
+    bool rewrite = judgement->as == JUDGED_REWRITE;
+    size_t more = text ? text->rewritten : rewrite ? judgement->n_rewrites : 0;
+    bool failed = false;
+    if (rewrite && !text)
+        held->sql = (char *)copy_string(held, judgement->sql, &failed);
+    held->rewritten = talloc_realloc(held, held->rewritten, struct rewritten, held->n_rewritten + more + 1);
+    if (failed || !held->rewritten)
+        return false;
+    for (size_t i = 0; i < more; i++) {
+        struct rewritten *to = &held->rewritten[held->n_rewritten++];
+        const struct rewrite *from = text ? NULL : &judgement->rewrites[i];
+        *to = (struct rewritten){.index = record_index(held, from ? from->statement : 0),
+                                 .change = from ? from->change : text->change};
+        if (from) {
+            to->start = from->start;
+            to->old_length = from->old_length;
+            to->new_length = from->new_length;
+        } else {
+            to->new_length = UINT32_MAX; /* no place in it is one in a text of the client's */
+        }
+        snprintf(to->tag, sizeof to->tag, "%s", from ? from->tag : text->tag);
+    }
+    return true;
+}
+
+/* What is run was prepared as the author wrote it: it is too late for another text. */
+static bool comes_too_late(const struct held *held, const struct judgement *judgement)
+{
+    bool change = false;
+    for (size_t i = 0; i < judgement->n_rewrites; i++)
+        change = change || judgement->rewrites[i].change;
+    return judgement->as == JUDGED_REWRITE && change && held->run && !held->run->text->rewritten;
 }
 
 void engine_judged(struct engine *engine, const struct judgement *judgement)
@@ -94,32 +193,31 @@ void engine_judged(struct engine *engine, const struct judgement *judgement)
     answer->as = judgement->as;
     answer->token = copy_string(held, judgement->token, &failed);
     struct report *refusal = report_copy(held, &judgement->refusal, 1);
-    struct report *notices = report_copy(held, judgement->notices, judgement->n_notices);
-    size_t n_records = judgement->n_records;
-    uint64_t *records = talloc_array(held, uint64_t, n_records ? n_records : 1);
-    if (failed || !refusal || !notices || !records) {
+    if (failed || !refusal || !add_notices(held, judgement) || !add_records(held, judgement) ||
+        !add_rewrites(held, judgement)) {
         (void)engine_out_of_memory(engine, NULL);
         return;
     }
-    if (n_records)
-        memcpy(records, judgement->records, n_records * sizeof *records);
     answer->refusal = *refusal;
-    answer->notices = notices;
-    answer->n_notices = judgement->n_notices;
-    answer->records = records;
-    answer->n_records = n_records;
+    if (comes_too_late(held, judgement)) {
+        static const struct report too_late = {
+            .severity = "ERROR",
+            .sqlstate = "SL900",
+            .message = "this statement was prepared before it was to be carried out online",
+            .hint = "Prepare it again."};
+        answer->as = JUDGED_REFUSE;
+        answer->refusal = too_late;
+        answer->token = NULL;
+    } else if (answer->as == JUDGED_REWRITE) {
+        answer->as = JUDGED_FORWARD;
+    }
     held->answered = true;
     held->told = true;
     held->judge.sql = NULL; /* the caller's bytes may go now */
+    (void)next_run(engine);
 }
 
 /* ---- what hangs on the ledger entry ------------------------------------------------------------------ */
-
-/* Index of the statement that record k is about. Where only heads are known, all are the message's first. */
-static unsigned record_index(const struct held *held, size_t k)
-{
-    return held->indices && k < held->judge.n_statements ? held->indices[k] : 0;
-}
 
 bool extra_of_held(struct engine *engine, struct ledger_entry *entry, struct held *held)
 {
@@ -131,17 +229,10 @@ bool extra_of_held(struct engine *engine, struct ledger_entry *entry, struct hel
     extra->n_notices = answer->n_notices;
     extra->words = held->words ? talloc_steal(extra, held->words) : NULL;
     extra->n_words = held->n_words;
-    extra->records = talloc_array(extra, uint64_t, answer->n_records + 1);
-    extra->indices = talloc_array(extra, unsigned, answer->n_records + 1);
-    if (!extra->records || !extra->indices)
-        return false;
-    for (size_t k = 0; k < answer->n_records; k++) {
-        if (answer->records[k] == 0)
-            continue;
-        extra->records[extra->n_records] = answer->records[k];
-        extra->indices[extra->n_records++] = record_index(held, k);
-    }
-    return extra->n_records == 0 || trail_begin(engine);
+    extra->records = talloc_steal(extra, held->records);
+    extra->indices = talloc_steal(extra, held->record_indices);
+    extra->n_records = answer->n_records;
+    return online_attach(engine, extra, held) && (extra->n_records == 0 || trail_begin(engine));
 }
 
 /* ---- substitution ------------------------------------------------------------------------------------ */
@@ -202,7 +293,7 @@ static size_t substitute(struct engine *engine, const struct frame *frame, const
     if (!extra)
         return engine_out_of_memory(engine, sinks);
     extra->refusal = report_copy(extra, &held->answer.refusal, 1);
-    if (extra->refusal && frame->type == CLIENT_QUERY && held->judge.occasion == JUDGE_EXECUTE)
+    if (extra->refusal && held->run && (frame->type == CLIENT_QUERY || held->indirect))
         extra->refusal->position = 0; /* it is one in the prepared text */
     extra->token = talloc_strdup(extra, token);
     extra->let_read = read;

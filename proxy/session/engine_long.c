@@ -20,6 +20,8 @@ struct long_text {
     enum part part;
     bool failed; /* the transaction has failed for certain: only what may end it makes statements matter */
     bool judged; /* found */
+    /* EXECUTE may run what has to be judged, and what it runs isn't known: its words are not held. */
+    bool executes_matter;
     size_t name_length;
     struct prepared_name name;
     struct gate_statement first; /* the one that was found; end 0: still being read */
@@ -35,15 +37,40 @@ void long_free(struct engine *engine)
     engine->long_text = NULL;
 }
 
-/* One gate for each way in which the text could be read. */
-static struct long_text *long_new(struct engine *engine, uint8_t type)
+/* Where the SQL text begins in what is there of the payload. */
+static const char *text_start(const struct frame *frame, size_t there)
 {
+    const char *payload = (const char *)frame_payload(frame);
+    if (frame->type != CLIENT_PARSE)
+        return payload;
+    size_t name = strnlen(payload, there);
+    return payload + (name < there ? name + 1 : there);
+}
+
+/* The first bytes of it. */
+static const char *text_head(const struct frame *frame, size_t there, size_t *n)
+{
+    const char *start = text_start(frame, there);
+    *n = (size_t)((const char *)frame_payload(frame) + there - start);
+    *n = strnlen(start, *n < HEAD_BYTES ? *n : HEAD_BYTES);
+    return start;
+}
+
+/* One gate for each way in which the text could be read. */
+static struct long_text *long_new(struct engine *engine, const struct frame *frame, size_t there)
+{
+    struct prepared_name name;
+    bool parse = frame->type == CLIENT_PARSE;
     bool certain = engine_certain(engine);
     unsigned n = certain ? 1 : READINGS_MAX;
     struct long_text *text = calloc(1, sizeof *text + n * sizeof text->gates[0]);
     if (!text)
         return NULL;
-    text->part = type == CLIENT_PARSE ? PART_NAME : PART_TEXT;
+    text->part = parse ? PART_NAME : PART_TEXT;
+    size_t n_head;
+    const char *head = text_head(frame, there, &n_head);
+    text->executes_matter = parse ? word_execute(head, n_head, &name) == EXECUTION_NONE
+                                  : engine->prepared && prepared_any_judged(engine->prepared);
     text->failed = certain && engine->status == 'E';
     text->n_gates = n;
     gate_init(&text->gates[0], engine->scs, engine->text_encoding);
@@ -76,10 +103,12 @@ static void scan_piece(struct long_text *text, struct gate *gate, const uint8_t 
             text->seen++;
         }
     }
-    if (gate_pending_judged(gate) && !text->failed && !text->judged) {
+    bool executes = gate->executes && text->executes_matter;
+    if ((gate_pending_judged(gate) || executes) && !text->failed && !text->judged) {
         text->judged = true;
-        text->first = (struct gate_statement){
-            .start = text->seen_end, .class = (enum gate_class)gate->class, .index = text->seen};
+        text->first = (struct gate_statement){.start = text->seen_end,
+                                              .class = executes ? GATE_DDL : (enum gate_class)gate->class,
+                                              .index = text->seen};
     }
 }
 
@@ -109,16 +138,6 @@ static void long_scan(struct long_text *text, const uint8_t *bytes, size_t n)
         if (nul)
             text->part = PART_REST;
     }
-}
-
-/* Where the SQL text begins in what is there of the payload. */
-static const char *text_start(const struct frame *frame, size_t there)
-{
-    const char *payload = (const char *)frame_payload(frame);
-    if (frame->type != CLIENT_PARSE)
-        return payload;
-    size_t name = strnlen(payload, there);
-    return payload + (name < there ? name + 1 : there);
 }
 
 static size_t long_judge(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
@@ -158,9 +177,11 @@ static enum prepared_change long_name(struct engine *engine, const struct frame 
                                       const struct held *held)
 {
     const struct prepared_name *name = &engine->long_text->name;
-    if (!held)
-        return text_name(engine, name, "", 0, NULL);
     size_t there = (frame_whole(frame) ? frame->total : frame->have) - FRAME_HEADER;
+    size_t n_head;
+    const char *head = text_head(frame, there, &n_head);
+    if (!held)
+        return text_name(engine, name, head, n_head, NULL);
     const struct engine_statement *statement = held->statements;
     return text_name(engine, name, text_start(frame, there) + statement->offset, statement->length, held);
 }
@@ -209,10 +230,12 @@ size_t long_begin(struct engine *engine, const struct frame *frame, const struct
     const struct ledger_entry *tail = ledger_tail(&engine->ledger);
     if (tail && ledger_gives_ready(tail->kind) && !engine->copy_in && !engine_lost_count(engine))
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, first);
-    engine->long_text = long_new(engine, frame->type);
+    if (engine->prepared && prepared_must_wait(engine->prepared))
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, first);
+    size_t there = (frame_whole(frame) ? frame->total : frame->have) - FRAME_HEADER;
+    engine->long_text = long_new(engine, frame, there);
     if (!engine->long_text)
         return engine_out_of_memory(engine, sinks);
-    size_t there = (frame_whole(frame) ? frame->total : frame->have) - FRAME_HEADER;
     long_scan(engine->long_text, frame_payload(frame), there);
     if (engine->long_text->judged && engine_lost_count(engine))
         return engine_cut_in_doubt(engine, sinks);

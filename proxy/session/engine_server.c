@@ -62,13 +62,14 @@ static void note_doubt(struct engine *engine, const struct ledger_entry *head, b
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
 /* Entries that the server skips: up to the next Sync, which stays. In doubt it may have taken those behind
- * the COPY all the same. */
+ * the COPY all the same, and what became of them nobody knows. */
 static void drop_skipped(struct engine *engine)
 {
     struct ledger_entry *head;
     unsigned dropped = 0;
     for (; (head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC; dropped++) {
-        trail_failed(engine, head->extra, engine->error);
+        if (dropped == 0 || engine->doubt != DOUBT_SKIP)
+            trail_failed(engine, head->extra, engine->error);
         drop_head(engine);
     }
     engine->skipping = !head && engine->doubt == DOUBT_NONE;
@@ -120,6 +121,8 @@ static size_t error_passes(struct engine *engine, const struct frame *frame, con
         reply_notices(engine, extra, sinks->client);
     if (replaced)
         reply_error(engine, frame, extra, sinks->client, engine->error);
+    else
+        replaced = online_reply(frame, head, sinks->client);
     trace_message(engine, ENGINE_SERVER, frame, replaced ? "replace" : "forward");
     return replaced ? engine_drop(engine, ENGINE_SERVER, frame)
                     : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
@@ -134,6 +137,10 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
         return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
     bool fatal;
     note_error(engine, frame, &fatal);
+    if (fatal && online_reply(frame, head, sinks->client)) {
+        trail_error(engine);
+        return engine_drop(engine, ENGINE_SERVER, frame);
+    }
     if (!head || fatal)
         return error_aside(engine, frame, sinks);
     if (head->disposition == LEDGER_SWALLOW && ask_failed(engine, head->extra)) {
@@ -142,6 +149,7 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
         return engine_drop(engine, ENGINE_SERVER, frame);
     }
     size_t taken = error_passes(engine, frame, sinks, head);
+    online_failed(engine);
     note_doubt(engine, head, true);
     trail_error(engine);
     trail_failed(engine, head->extra, engine->error);
@@ -204,6 +212,8 @@ static size_t ready_message(struct engine *engine, const struct frame *frame, co
                           "pgsluice: the server sent a ReadyForQuery that can't be read", NULL,
                           "ReadyForQuery of a wrong length");
     bool swallow = false;
+    if (online_holds(engine, frame, ledger_head(&engine->ledger)))
+        return 0;
     if (ready_is_surplus(engine)) {
         trace_message(engine, ENGINE_SERVER, frame, "forward: for a Sync that came before copy mode");
         return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
@@ -225,6 +235,8 @@ static size_t ready_message(struct engine *engine, const struct frame *frame, co
             end_head(engine);
     }
     note_ready(engine, status);
+    if (!swallow)
+        online_ready(engine, status, sinks);
     trace_message(engine, ENGINE_SERVER, frame, swallow ? "swallow" : "forward");
     return swallow ? engine_drop(engine, ENGINE_SERVER, frame)
                    : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
@@ -254,6 +266,33 @@ static bool ends_in_ready(struct engine *engine)
     return ledger_gives_ready(ledger_at(&engine->ledger, last)->kind);
 }
 
+static void put_tag(const char *tag, struct sink *to_client)
+{
+    struct writer writer;
+    writer_init(&writer, SMALL_MESSAGE);
+    message_command_write(&writer, tag);
+    if (writer_ok(&writer))
+        sink_put_now(to_client, writer.bytes, writer.length);
+    writer_release(&writer);
+}
+
+/* The success that the client awaits has become an error. */
+static size_t complete_fails(struct engine *engine, const struct frame *frame, const struct sinks *sinks,
+                             struct ledger_entry *head)
+{
+    struct writer writer;
+    writer_init(&writer, SMALL_MESSAGE);
+    bool done = reply_report(&writer, online_error(engine));
+    if (done)
+        sink_put_now(sinks->client, writer.bytes, writer.length);
+    writer_release(&writer);
+    if (!done)
+        return engine_out_of_memory(engine, sinks);
+    online_told(engine);
+    trace_message(engine, ENGINE_SERVER, frame, "replace: the change was undone");
+    return engine_drop(engine, ENGINE_SERVER, frame);
+}
+
 static void copy_begins(struct engine *engine, struct ledger_entry *head)
 {
     uint32_t removed;
@@ -273,6 +312,11 @@ static void reply_ends(struct engine *engine, const struct frame *frame, struct 
     if (frame->type == SERVER_COMMAND_COMPLETE && frame_whole(frame) &&
         !message_command_read(frame_payload(frame), frame_payload_length(frame), &tag))
         tag = "";
+    const struct rewritten *rewritten = online_at(extra, head->statements);
+    if (rewritten)
+        tag = rewritten->tag;
+    if (engine->online && frame->type == SERVER_COMMAND_COMPLETE)
+        online_tag(engine, tag);
     if (frame->type == SERVER_COMMAND_COMPLETE || frame->type == SERVER_EMPTY_QUERY)
         trail_statement(engine, extra, head->statements, tag);
     head->statements++;
@@ -296,14 +340,24 @@ static size_t reply_message(struct engine *engine, const struct frame *frame, co
 {
     struct extra *extra = head->extra;
     bool swallow = head->disposition == LEDGER_SWALLOW;
-    bool tag = frame->type == SERVER_COMMAND_COMPLETE && trail_open(engine);
+    bool tag = frame->type == SERVER_COMMAND_COMPLETE && (trail_open(engine) || engine->online || extra);
+    const struct rewritten *rewritten =
+        frame->type == SERVER_COMMAND_COMPLETE ? online_at(extra, head->statements) : NULL;
     if (head->disposition == LEDGER_REPLACE)
         return misfit(engine, frame, sinks);
     if ((tag || swallow) && !frame_whole(frame) &&
         frame->total <= (swallow ? ENGINE_ANSWER_MAX : SMALL_MESSAGE))
         return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    if (online_holds(engine, frame, head))
+        return 0;
     if (extra && extra->n_notices && !swallow)
         reply_notices(engine, extra, sinks->client);
+    size_t failed = 0;
+    if (frame->type == SERVER_COMMAND_COMPLETE && online_error(engine) && !swallow)
+        failed = complete_fails(engine, frame, sinks, head);
+    else if (rewritten)
+        put_tag(rewritten->tag, sinks->client);
+    bool replaced = failed || rewritten;
     if (swallow)
         ask_reply(engine, extra, frame);
     trace_message(engine, ENGINE_SERVER, frame, swallow ? "swallow" : "forward");
@@ -312,12 +366,17 @@ static size_t reply_message(struct engine *engine, const struct frame *frame, co
         copy_begins(engine, head);
     else if (effect == LEDGER_COUNT || effect == LEDGER_END)
         reply_ends(engine, frame, head, effect == LEDGER_END);
-    return swallow ? engine_drop(engine, ENGINE_SERVER, frame)
-                   : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
+    return swallow || replaced ? engine_drop(engine, ENGINE_SERVER, frame)
+                               : engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
 }
 
 static size_t other_message(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
+    if (frame->type == SERVER_BACKEND_KEY && engine->login) {
+        if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+            return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+        online_key(engine, frame);
+    }
     struct ledger_entry *head = ledger_head(&engine->ledger);
     enum ledger_effect effect = head ? ledger_effect(head->kind, frame->type) : LEDGER_MISFIT;
     if (effect == LEDGER_MISFIT) {
@@ -335,12 +394,18 @@ static size_t notice_message(struct engine *engine, const struct frame *frame, c
 {
     struct ledger_entry *head = ledger_head(&engine->ledger);
     struct message_error notice;
+    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
+        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
+    if (online_number(engine, frame, head))
+        return engine_drop(engine, ENGINE_SERVER, frame);
+    if (online_reply(frame, head, sinks->client)) {
+        trace_message(engine, ENGINE_SERVER, frame, "forward, as one of the author's text");
+        return engine_drop(engine, ENGINE_SERVER, frame);
+    }
     if (!head || head->disposition != LEDGER_SWALLOW) {
         trace_message(engine, ENGINE_SERVER, frame, "forward");
         return engine_pass(engine, ENGINE_SERVER, frame, sinks->client);
     }
-    if (!frame_whole(frame) && frame->total <= SMALL_MESSAGE)
-        return engine_hold(engine, ENGINE_SERVER, WAIT_BYTES, frame->total);
     bool warning = frame_whole(frame) &&
                    message_error_read(frame_payload(frame), frame_payload_length(frame), &notice) &&
                    notice.severity_plain && strcmp(notice.severity_plain, "WARNING") == 0;

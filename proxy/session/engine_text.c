@@ -1,164 +1,24 @@
 /*
- * SQL texts. A text is read by the gate as the server will read it, in place and in one go; where nothing in
- * it has to be judged the message goes on with no more ado.
+ * SQL texts. A text is read by the gate as the server will read it (engine_find.c); where nothing in it has
+ * to be judged the message goes on with no more ado.
  *
  * How a text reads depends on standard_conforming_strings and client_encoding. The server reports their
  * changes no later than with ReadyForQuery, so while a reply is owed (or extended messages were sent without
  * a Sync) a text that could read differently is read in every way it could: if no reading holds anything to
  * be judged, it goes on; if all hold the same, it is judged; else it waits until the setting is certain, and
- * where that can't be awaited (inside a pipeline) the judge is told that it is uncertain.
+ * where that can't be awaited (inside a pipeline) the judge is told that it is uncertain. A text of more than
+ * READ_ALL_MAX is read with both values of standard_conforming_strings, and a byte of 0x80 or above in front
+ * of one of \ ; _ [ ] makes it uncertain: inside a pipeline it is refused then.
  */
-#include "proxy/session/engine_inside.h"
+#include "proxy/session/engine_find.h"
 
+#include <strings.h>
 #include <talloc.h>
 
 #define STATEMENTS_MAX 10000U /* to be judged, of one message; more are refused like a message too long */
 #define WATCHED_MAX    200U   /* others of a message that are shown; those behind go on unseen */
+#define RUNS_MAX       1000U  /* prepared changes that are executed by one message */
 #define SHOWN_MAX      100U   /* of such a message: the first of them go on record */
-
-struct text {
-    const char *sql;
-    size_t length;
-    struct prepared_name name; /* of a Parse */
-};
-
-struct reading {
-    bool scs;
-    enum text_encoding encoding;
-};
-
-/* What is looked for besides what has to be judged. */
-struct looking {
-    bool words, watch;
-};
-
-struct findings {
-    unsigned statements;
-    bool judged;    /* a statement has to be judged */
-    bool end_first; /* in front of it stands one that can leave a failed transaction */
-    bool ends;      /* …and one stands anywhere */
-    bool shown;     /* one that is not judged, to be shown while something is watched */
-    bool words;     /* a transaction command that an audited transaction is followed through */
-    bool doubtful;  /* might read differently under other settings */
-    uint64_t hash;  /* of the places and classes of those to be judged */
-};
-
-static struct text text_of(const struct frame *frame)
-{
-    const char *payload = (const char *)frame_payload(frame);
-    size_t n = frame_payload_length(frame);
-    struct text text = {.sql = payload, .length = n};
-    if (frame->type == CLIENT_PARSE) {
-        const char *nul = n ? memchr(payload, 0, n) : NULL;
-        size_t name = nul ? (size_t)(nul - payload) : n;
-        text.name = prepared_name(payload, name);
-        text.sql = payload + name + (nul ? 1 : 0);
-        text.length = n - name - (nul ? 1 : 0);
-        nul = text.length ? memchr(text.sql, 0, text.length) : NULL;
-        text.length = nul ? (size_t)(nul - text.sql) : text.length;
-    } else if (n && payload[n - 1] == 0) {
-        text.length--;
-    }
-    return text;
-}
-
-const char *text_sql(const struct frame *frame, size_t *length)
-{
-    struct text text = text_of(frame);
-    *length = strnlen(text.sql, text.length);
-    return text.sql;
-}
-
-struct walk {
-    struct gate gate;
-    bool ended;
-};
-
-static void walk_begin(struct walk *walk, struct reading reading)
-{
-    walk->ended = false;
-    gate_init(&walk->gate, reading.scs, reading.encoding);
-}
-
-/* The next statement of the text, or false. */
-static bool walk_next(struct walk *walk, const struct text *text, struct gate_statement *statement)
-{
-    struct gate *gate = &walk->gate;
-    bool found = false;
-    while (!found && gate->offset < text->length)
-        (void)gate_scan(gate, (const uint8_t *)text->sql + gate->offset, text->length - (size_t)gate->offset,
-                        statement, &found);
-    if (found || walk->ended)
-        return found;
-    walk->ended = true;
-    return gate_finish(gate, statement, NULL);
-}
-
-static void scan(const struct text *text, struct reading reading, struct looking looking,
-                 struct findings *findings)
-{
-    struct walk walk;
-    struct gate_statement statement;
-    struct prepared_name name;
-    *findings = (struct findings){0};
-    walk_begin(&walk, reading);
-    while (walk_next(&walk, text, &statement)) {
-        findings->statements++;
-        if (gate_class_judged(statement.class)) {
-            findings->judged = true;
-            findings->hash = (findings->hash ^ statement.start ^ statement.end << 32 ^ statement.class) *
-                             0x9e3779b97f4a7c15U;
-        } else if (statement.class == GATE_TRANSACTION_END) {
-            findings->ends = true;
-            findings->end_first = findings->end_first || !findings->judged;
-        } else if (looking.watch && statement.class == GATE_OTHER && !findings->ends) {
-            findings->shown = findings->shown || watch_shows(text->sql + statement.start,
-                                                             (size_t)(statement.end - statement.start));
-        }
-        if (looking.words &&
-            word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &name))
-            findings->words = true;
-    }
-    findings->doubtful = walk.gate.backslash || walk.gate.high;
-}
-
-/*
- * Can the text's statements end elsewhere when it is read in another encoding? Only where a byte of 0x80 or
- * above is followed by one that ends a statement or escapes a quote: no encoding has '\'', '"', '$', '-', '/'
- * or '*' as the second half of a character, and a server refuses halves that do not fit. 0x81 0x5F is a
- * backslash in SHIFT_JIS_2004.
- */
-static bool hangs_on_encoding(const struct text *text)
-{
-    for (size_t i = 0; i + 1 < text->length; i++)
-        if ((uint8_t)text->sql[i] >= 0x80 && strchr("\\;_[]", text->sql[i + 1]))
-            return true;
-    return false;
-}
-
-/* Every way in which the text could be read. A loop has no time to read a long text in sixteen ways: where
- * that would be needed, it counts as unclear. */
-static void scan_all(const struct engine *engine, const struct text *text, const struct findings *now,
-                     bool *judged, bool *same)
-{
-    *judged = now->judged;
-    *same = true;
-    if (text->length > READ_ALL_MAX) {
-        struct findings other;
-        scan(text, (struct reading){!engine->scs, engine->text_encoding}, (struct looking){0}, &other);
-        *same = other.judged == now->judged && other.hash == now->hash && !hangs_on_encoding(text);
-        *judged = *judged || !*same;
-        return;
-    }
-    for (int encoding = TEXT_ASCII_SAFE; encoding <= TEXT_SHIFT_JIS_2004; encoding++) {
-        for (int scs = 0; scs <= 1; scs++) {
-            struct findings other;
-            scan(text, (struct reading){scs != 0, (enum text_encoding)encoding}, (struct looking){0}, &other);
-            *judged = *judged || other.judged;
-            *same = *same && other.judged == now->judged && other.hash == now->hash;
-        }
-    }
-}
 
 /* ---- judging ----------------------------------------------------------------------------------------- */
 
@@ -176,39 +36,39 @@ static bool held_add_word(struct held *held, const struct word *word)
 
 /* How far a message has been walked through. */
 struct passage {
+    bool screened;      /* it names a column in quarantine */
+    bool altered;       /* an ALTER stands in front */
     bool watched;       /* its beginning is in the transaction that is watched */
-    bool judged;        /* a judged statement stands in front, in the same transaction */
+    bool judged;        /* a judged statement, or a LOCK, stands in front, in the same transaction */
     unsigned ends;      /* statements that may end a transaction, so far */
-    unsigned watched_n; /* shown though they need not be judged */
+    unsigned watched_n; /* shown though they need not be judged… */
+    unsigned most; /* …and how many may be: none may pass unseen where a column is not to be spoken of */
 };
 
 /* Is a statement that need not be judged shown? */
 static bool shown(struct passage *passage, enum gate_class class, const char *start, size_t length)
 {
-    bool watched = passage->watched && passage->ends == 0 && watch_shows(start, length);
-    if (class != GATE_OTHER || passage->watched_n == WATCHED_MAX ||
-        (!watched && !(passage->judged && watch_work(start, length))))
+    bool watched = ((passage->watched && passage->ends == 0) || passage->altered || passage->screened) &&
+                   watch_shows(start, length);
+    bool locks = class == GATE_OTHER && watch_locks(start, length);
+    if (class != GATE_OTHER || passage->watched_n == passage->most ||
+        (!watched && !locks && !(passage->judged && watch_work(start, length))))
         return false;
+    passage->judged = passage->judged || locks;
     passage->watched_n++;
     return true;
 }
 
-static bool held_add(struct held *held, const struct text *text, const struct gate_statement *statement,
-                     struct passage *passage)
+static bool held_add_statement(struct held *held, const struct text *text,
+                               const struct gate_statement *statement, unsigned ends)
 {
     size_t n = held->judge.n_statements;
     const char *start = text->sql + statement->start;
     size_t length = (size_t)(statement->end - statement->start);
     bool judged = gate_class_judged(statement->class);
-    bool end = statement->class == GATE_TRANSACTION_END;
-    passage->ends += end;
-    passage->judged = judged || (passage->judged && !end);
-    if (!judged && !shown(passage, statement->class, start, length)) {
-        struct word word = {.index = statement->index};
-        word.command = word_of(start, length, &word.name);
-        return word.command == WORD_NONE || held_add_word(held, &word);
-    }
+    bool locks = !judged && watch_locks(start, length);
     held->only_watched = held->only_watched && !judged;
+    held->locks = held->locks || locks;
     if (n == STATEMENTS_MAX) {
         held->judge.too_long = true;
         held->judge.n_statements = SHOWN_MAX;
@@ -227,11 +87,47 @@ static bool held_add(struct held *held, const struct text *text, const struct ga
                                                     .offset = statement->start,
                                                     .class = statement->class,
                                                     .index = statement->index,
-                                                    .ends = passage->ends,
-                                                    .work = !judged && watch_work(start, length)};
+                                                    .ends = ends,
+                                                    .work = !judged && watch_work(start, length),
+                                                    .locks = locks};
     held->indices[n] = statement->index;
     held->judge.n_statements++;
     return true;
+}
+
+static bool held_add(struct engine *engine, const struct text *text, const struct gate_statement *statement,
+                     struct passage *passage)
+{
+    struct held *held = engine->held;
+    const char *start = text->sql + statement->start;
+    size_t length = (size_t)(statement->end - statement->start);
+    bool judged = gate_class_judged(statement->class);
+    bool end = statement->class == GATE_TRANSACTION_END;
+    struct execution execution = {.is = false};
+    if (engine->prepared && held->judge.occasion == JUDGE_QUERY && statement->class == GATE_OTHER)
+        execution = execution_of(engine, start, length);
+    if (execution.text && execution.text->judged) {
+        held->only_watched = false;
+        return held_add_run(held, execution.text, statement->index);
+    }
+    passage->ends += end;
+    passage->judged = judged || (passage->judged && !end);
+    /* Where changes can be carried out online, what is behind the end of their transaction in the same
+     * message would find the column unfilled. */
+    passage->altered = (passage->altered && !(end && !engine->screen)) ||
+                       (judged && length > 5 && strncasecmp(start, "alter", 5) == 0);
+    if (judged || shown(passage, statement->class, start, length))
+        return held_add_statement(held, text, statement, passage->ends);
+    struct word word = {.index = statement->index};
+    word.command = execution_word(engine, start, length, &word.name);
+    return word.command == WORD_NONE || held_add_word(held, &word);
+}
+
+/* Does it name a column in quarantine? */
+static bool screened(const struct engine *engine, const struct text *text)
+{
+    const struct engine_options *options = &engine->options;
+    return engine->screen && options->screen && options->screen(options->argument, text->sql, text->length);
 }
 
 static size_t judge_text(struct engine *engine, const struct frame *frame, const struct text *text,
@@ -242,18 +138,24 @@ static size_t judge_text(struct engine *engine, const struct frame *frame, const
         return engine_out_of_memory(engine, sinks);
     struct walk walk;
     struct gate_statement statement;
-    struct passage passage = {.watched = held->judge.watched};
+    held->judge.screened = text->screened;
+    struct passage passage = {.watched = held->judge.watched,
+                              .screened = held->judge.screened || online_open(engine),
+                              .most = engine->screen ? STATEMENTS_MAX : WATCHED_MAX};
     held->only_watched = true;
-    walk_begin(&walk, (struct reading){engine->scs, engine->text_encoding});
+    walk_begin(&walk, engine);
     while (walk_next(&walk, text, &statement)) {
-        if (!held_add(held, text, &statement, &passage))
+        if (!held_add(engine, text, &statement, &passage))
             return engine_out_of_memory(engine, sinks);
     }
     held->judge.sql = text->sql;
     held->judge.sql_length = text->length;
     held->judge.uncertain = uncertain;
     engine->need[ENGINE_CLIENT] = (uint32_t)frame->total;
-    return held_tell(engine, held);
+    if (held->judge.n_statements)
+        return held_tell(engine, held);
+    (void)held_next_run(engine);
+    return 0;
 }
 
 /* ---- passing ----------------------------------------------------------------------------------------- */
@@ -265,15 +167,25 @@ static bool collect_words(struct engine *engine, const struct text *text, struct
     extra->words = talloc_array(extra, struct word, COMMANDS_MAX);
     if (!extra->words)
         return false;
-    walk_begin(&walk, (struct reading){engine->scs, engine->text_encoding});
+    walk_begin(&walk, engine);
     while (extra->n_words < COMMANDS_MAX && walk_next(&walk, text, &statement)) {
         struct word word = {.index = statement.index};
-        word.command =
-            word_of(text->sql + statement.start, (size_t)(statement.end - statement.start), &word.name);
+        word.command = execution_word(engine, text->sql + statement.start,
+                                      (size_t)(statement.end - statement.start), &word.name);
         if (word.command != WORD_NONE)
             extra->words[extra->n_words++] = word;
     }
     return true;
+}
+
+/* SAVEPOINT, RELEASE, ROLLBACK TO: an audited transaction may be led through it later. (A ROLLBACK of all is
+ * told by its tag.) */
+static bool text_commands(const struct engine *engine, const char *sql, size_t length)
+{
+    struct prepared_name name;
+    enum word_command word = word_of(sql, length, &name);
+    return word != WORD_NONE && word != WORD_ROLLBACK &&
+           (!engine->prepared || prepared_count(engine->prepared) < PREPARED_COMMANDS);
 }
 
 enum prepared_change text_name(struct engine *engine, const struct prepared_name *name, const char *sql,
@@ -281,8 +193,8 @@ enum prepared_change text_name(struct engine *engine, const struct prepared_name
 {
     struct prepared_name word;
     uint32_t segment = engine->ledger.givers_pushed;
-    bool command = !held && trail_open(engine) && word_of(sql, length, &word) != WORD_NONE;
-    if (!held && !command)
+    bool executes = !held && word_execute(sql, length, &word) != EXECUTION_NONE;
+    if (!held && !executes && !text_commands(engine, sql, length))
         return engine->prepared ? prepared_set(engine->prepared, false, name, NULL, segment)
                                 : PREPARED_NOTHING;
     if (!engine->prepared)
@@ -292,11 +204,18 @@ enum prepared_change text_name(struct engine *engine, const struct prepared_name
         return PREPARED_FULL;
     copy->judged = held && !held->only_watched;
     copy->watched = held && held->only_watched;
+    copy->locks = held && held->locks;
+    copy->executes = executes || (copy->watched && word_execute(sql, length, &word) != EXECUTION_NONE);
     copy->too_long = held && held->judge.too_long;
     copy->scs = engine->scs;
     memcpy(copy->encoding, engine->client_encoding, sizeof copy->encoding);
+    if (held && held->sql && held->n_rewritten) {
+        copy->rewritten = true;
+        copy->change = held->rewritten[0].change;
+        snprintf(copy->tag, sizeof copy->tag, "%s", held->rewritten[0].tag);
+    }
     enum prepared_change change = prepared_set(engine->prepared, false, name, copy, segment);
-    if (change == PREPARED_FULL && !copy->judged)
+    if (change == PREPARED_FULL && !copy->judged && !copy->executes)
         change = prepared_set(engine->prepared, false, name, NULL, segment);
     prepared_text_release(copy);
     return change;
@@ -323,6 +242,13 @@ size_t text_pass(struct engine *engine, const struct frame *frame, const struct 
     if ((words && (!extra || !collect_words(engine, &text, extra))) ||
         (held && !extra_of_held(engine, entry, held)) || (change == PREPARED_CHANGED && !extra))
         return engine_out_of_memory(engine, sinks);
+    if (held && held->sql) {
+        /* Nobody is to wait in the dark: where nothing else is owed, what is to be said is said now. */
+        if (engine->ledger.count == 1 && engine_between_messages(engine))
+            reply_notices(engine, extra, sinks->client);
+        size_t taken = online_put(engine, frame, sinks, held);
+        return taken ? taken : engine_out_of_memory(engine, sinks);
+    }
     trace_message(engine, ENGINE_CLIENT, frame, held ? "judged: forward" : NULL);
     return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
 }
@@ -336,6 +262,23 @@ static size_t text_pass_plain(struct engine *engine, const struct frame *frame, 
     return engine_pass(engine, ENGINE_CLIENT, frame, sinks->server);
 }
 
+/* The message has to be judged, or can't be. */
+static size_t text_judged(struct engine *engine, const struct frame *frame, const struct text *text,
+                          const struct findings *now, bool same, const struct sinks *sinks)
+{
+    if (engine_lost_count(engine))
+        return engine_cut_in_doubt(engine, sinks);
+    if (engine_copy_open(engine))
+        return client_await_copy(engine, frame, sinks);
+    if (now->unreadable)
+        return refuse_unreadable(engine, frame, sinks, LEDGER_QUERY);
+    if (now->runs > RUNS_MAX)
+        return refuse(engine, frame, sinks, LEDGER_QUERY,
+                      "too many prepared schema changes are executed by one message",
+                      "Send them in several messages.");
+    return judge_text(engine, frame, text, !same, sinks);
+}
+
 static size_t text_whole(struct engine *engine, const struct frame *frame, const struct sinks *sinks)
 {
     struct text text = text_of(frame);
@@ -344,29 +287,26 @@ static size_t text_whole(struct engine *engine, const struct frame *frame, const
     bool same = true;
     if (watch_waits(engine))
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
-    struct looking looking = {.words = trail_open(engine), .watch = watch_now(engine)};
-    scan(&text, (struct reading){engine->scs, engine->text_encoding}, looking, &now);
+    struct looking looking = find_looking(engine, frame);
+    text.screened = screened(engine, &text);
+    looking.screen = online_open(engine) || text.screened;
+    find(engine, &text, looking, &now);
+    if (now.executes && prepared_must_wait(engine->prepared) && !engine_lost_count(engine))
+        return engine_hold(engine, ENGINE_CLIENT, WAIT_PREPARED, frame->total);
     bool judged = now.judged;
     /* A reply that was not counted would be awaited for ever. */
     bool waits = engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
     if (now.doubtful && !certain && waits && text.length > READ_ALL_MAX)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
     if (now.doubtful && !certain)
-        scan_all(engine, &text, &now, &judged, &same);
+        find_all(engine, &text, looking, &now, &judged, &same);
     if (!same && waits)
         return engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, frame->total);
-    if (judged && !(engine->status == 'E' && certain && !now.end_first)) {
-        if (engine_lost_count(engine))
-            return engine_cut_in_doubt(engine, sinks);
-        return engine_copy_open(engine) ? client_await_copy(engine, frame, sinks)
-                                        : judge_text(engine, frame, &text, !same, sinks);
-    }
-    if (now.shown && engine->status != 'E')
+    if (judged && !(engine->status == 'E' && certain && !now.end_first))
+        return text_judged(engine, frame, &text, &now, same, sinks);
+    if (now.shown && engine->status != 'E' && !engine_lost_count(engine) && !engine_copy_open(engine))
         return judge_text(engine, frame, &text, false, sinks);
     engine->end_sent = engine->end_sent || (engine->watch && now.ends);
-    if (engine->prepared && now.statements == 1 &&
-        client_query_executes(engine, frame, text.sql, text.length, sinks))
-        return 0;
     engine->counts.statements += now.statements;
     if (now.words || (frame->type == CLIENT_PARSE && engine->prepared))
         return text_pass(engine, frame, sinks, NULL);
@@ -385,5 +325,5 @@ size_t text_message(struct engine *engine, const struct frame *frame, const stru
     if (!engine->may_hold_said && options->may_hold && !options->may_hold(options->argument, frame->total))
         return long_begin(engine, frame, sinks);
     engine->may_hold_said = true;
-    return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES, frame->total);
+    return engine_hold(engine, ENGINE_CLIENT, WAIT_BYTES, find_ahead(engine, frame));
 }

@@ -22,6 +22,7 @@ struct followed {
 struct trail {
     struct followed *followed; /* succeeded or failed, the transaction still open; oldest first */
     size_t n, size;
+    uint64_t first; /* record of the transaction's first statement that is on the list; 0: none yet */
     size_t entries; /* in the ledger, with records on them */
     struct prepared_name *savepoints;
     size_t n_savepoints;
@@ -57,13 +58,14 @@ void trail_free(struct engine *engine)
 
 /* Out of memory: the audit loses an end, nothing else. */
 static void tell_finished(struct engine *engine, uint64_t record, const char *sqlstate, const char *tag,
-                          bool lost)
+                          bool lost, int64_t change)
 {
     struct engine_event *event = engine_event_add(engine, EVENT_FINISHED);
     if (!event)
         return;
     event->finished.record = record;
     event->finished.lost = lost;
+    event->finished.change = change;
     snprintf(event->finished.sqlstate, sizeof event->finished.sqlstate, "%s", sqlstate);
     snprintf(event->finished.tag, sizeof event->finished.tag, "%s", tag);
 }
@@ -74,6 +76,7 @@ static void tell_end(struct engine *engine, uint64_t record, enum transaction_en
     if (!event)
         return;
     event->ended.record = record;
+    event->ended.first = engine->trail->first ? engine->trail->first : record;
     event->ended.end = end;
 }
 
@@ -82,6 +85,8 @@ static void tell_end(struct engine *engine, uint64_t record, enum transaction_en
 static void follow(struct engine *engine, uint64_t record, bool failed)
 {
     struct trail *trail = engine->trail;
+    if (!trail->first)
+        trail->first = record;
     if (trail->n == trail->size) {
         size_t size = trail->size ? trail->size * 2 : 4;
         struct followed *grown = realloc(trail->followed, size * sizeof *grown);
@@ -112,6 +117,7 @@ static void end_all(struct engine *engine, enum transaction_end end)
 {
     end_from(engine, 0, end);
     engine->trail->n_savepoints = 0;
+    engine->trail->first = 0;
 }
 
 static void set_savepoint(struct trail *trail, const struct prepared_name *name)
@@ -182,7 +188,8 @@ static void statement_done(struct engine *engine, struct extra *extra, unsigned 
     if (n == 0)
         return;
     for (; ended < n && extra->indices[ended] <= index; ended++) { /* they stand in order */
-        tell_finished(engine, extra->records[ended], "", tag, false);
+        const struct rewritten *of = online_at(extra, extra->indices[ended]);
+        tell_finished(engine, extra->records[ended], "", tag, false, of ? of->id : 0);
         follow(engine, extra->records[ended], false);
     }
     extra->records += ended;
@@ -216,7 +223,8 @@ void trail_failed(struct engine *engine, struct extra *extra, const char *sqlsta
     if (!extra || extra->n_records == 0)
         return;
     for (size_t i = 0; i < extra->n_records; i++) {
-        tell_finished(engine, extra->records[i], sqlstate, "", false);
+        const struct rewritten *of = online_at(extra, extra->indices[i]);
+        tell_finished(engine, extra->records[i], sqlstate, "", false, of ? of->id : 0);
         follow(engine, extra->records[i], true);
     }
     extra->n_records = 0;
@@ -228,7 +236,7 @@ void trail_forgotten(struct engine *engine, struct extra *extra)
     if (!extra || extra->n_records == 0)
         return;
     for (size_t i = 0; i < extra->n_records; i++) {
-        tell_finished(engine, extra->records[i], "", "", true);
+        tell_finished(engine, extra->records[i], "", "", true, 0);
         tell_end(engine, extra->records[i], TRANSACTION_OPEN);
     }
     extra->n_records = 0;

@@ -1,7 +1,7 @@
 /*
  * The words of SAVEPOINT, RELEASE and ROLLBACK, as far as an audited transaction has to be followed through
- * them. A text that these few rules can't read is taken for no such command; the tag that the server answers
- * with (engine_trail.c) decides then.
+ * them, and of EXECUTE. A text that these few rules can't read is taken for no such command; the tag that the
+ * server answers with (engine_trail.c) decides then.
  */
 #include "proxy/session/engine_inside.h"
 
@@ -81,20 +81,81 @@ static void take_name(struct cursor *cursor, struct prepared_name *name)
     }
 }
 
-bool word_execute(const char *text, size_t length, struct prepared_name *name)
+/* At the first word of a text: statements that are empty stand in front of it. */
+static struct cursor cursor_of(const char *text, size_t length)
 {
     struct cursor cursor = {text, text + length};
-    if (!take_word(&cursor, "execute"))
-        return false;
+    skip_space(&cursor);
+    while (cursor.at < cursor.end && *cursor.at == ';') {
+        cursor.at++;
+        skip_space(&cursor);
+    }
+    return cursor;
+}
+
+/* The options of EXPLAIN in parentheses: is ANALYZE among them? Told twice, the last one counts on the
+ * server; here it counts if it is on once. A name in quotes may be it. */
+static bool take_options(struct cursor *cursor)
+{
+    bool analyze = false;
+    cursor->at++;
+    while (cursor->at < cursor->end && *cursor->at != ')') {
+        if (take_word(cursor, "analyze") || take_word(cursor, "analyse"))
+            analyze = analyze ||
+                      !(take_word(cursor, "off") || take_word(cursor, "false") || take_word(cursor, "0"));
+        else if (cursor->at < cursor->end && *cursor->at != ')')
+            analyze = *cursor->at++ == '"' || analyze;
+    }
+    cursor->at += cursor->at < cursor->end;
+    return analyze;
+}
+
+static bool take_explain(struct cursor *cursor)
+{
+    bool analyze = false;
+    skip_space(cursor);
+    if (cursor->at < cursor->end && *cursor->at == '(')
+        return take_options(cursor);
+    for (;;) {
+        if (take_word(cursor, "analyze") || take_word(cursor, "analyse"))
+            analyze = true;
+        else if (!take_word(cursor, "verbose"))
+            return analyze;
+    }
+}
+
+enum word_execution word_execute(const char *text, size_t length, struct prepared_name *name)
+{
+    struct cursor cursor = cursor_of(text, length);
+    enum word_execution execution = EXECUTION_RUNS;
+    if (cursor.at == cursor.end || (*cursor.at | 0x20) != 'e')
+        return EXECUTION_NONE;
+    if (take_word(&cursor, "explain"))
+        execution = take_explain(&cursor) ? EXECUTION_ANALYZED : EXECUTION_NONE;
+    if (execution == EXECUTION_NONE || !take_word(&cursor, "execute"))
+        return EXECUTION_NONE;
     take_name(&cursor, name);
-    return true;
+    bool escapes = strcmp(name->text, "u") == 0 && cursor.at < cursor.end && *cursor.at == '&';
+    return escapes ? EXECUTION_UNREADABLE : execution;
+}
+
+bool word_makes_table(const char *text, size_t length)
+{
+    static const char *const kinds[] = {"global", "local", "temporary", "temp", "unlogged"};
+    struct cursor cursor = cursor_of(text, length);
+    if (cursor.at == cursor.end)
+        return false;
+    if (!take_word(&cursor, "create"))
+        return *cursor.at == '(' || take_word(&cursor, "select") || take_word(&cursor, "with");
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        (void)take_word(&cursor, kinds[i]);
+    return take_word(&cursor, "table") || take_word(&cursor, "materialized");
 }
 
 enum word_command word_of(const char *text, size_t length, struct prepared_name *name)
 {
-    struct cursor cursor = {text, text + length};
+    struct cursor cursor = cursor_of(text, length);
     *name = (struct prepared_name){{0}};
-    skip_space(&cursor);
     if (cursor.at == cursor.end || !strchr("sSrRaA", *cursor.at))
         return WORD_NONE;
     if (take_word(&cursor, "savepoint")) {

@@ -39,6 +39,25 @@ static bool copy_session(struct judge_work *work, const struct judge_session *se
         work->session.made = talloc_memdup(work, session->made, session->n_made * sizeof *session->made);
         fine = fine && work->session.made;
     }
+    if (session->n_columns) {
+        struct judge_column *columns =
+            talloc_zero_array(work, struct judge_column, (unsigned)session->n_columns);
+        for (size_t i = 0; columns && i < session->n_columns; i++) {
+            columns[i] = session->columns[i];
+            if (!columns[i].own)
+                continue; /* the caller's */
+            columns[i].schema =
+                session->columns[i].schema ? copy(columns, session->columns[i].schema, &fine) : NULL;
+            columns[i].table = copy(columns, session->columns[i].table, &fine);
+            columns[i].column = copy(columns, session->columns[i].column, &fine);
+            columns[i].begun =
+                session->columns[i].begun ? copy(columns, session->columns[i].begun, &fine) : NULL;
+        }
+        work->session.columns = columns;
+        fine = fine && columns;
+    }
+    if (session->nonce)
+        work->session.nonce = copy(work, session->nonce, &fine);
     if (session->held) {
         work->held = *session->held;
         work->held.table = copy(work, session->held->table, &fine);
@@ -186,22 +205,28 @@ static void count(struct metrics *metrics, const struct judge_work *work, const 
                        judge_rules(judged, rules));
 }
 
-/* It takes a lock that its transaction will keep. */
+/* It takes a lock that its transaction will keep, or begins a change, with whatever lock. */
 static void take_lock(struct judge_job *job, size_t i, const struct judged *judged)
 {
     struct judge_work *work = job->work;
-    const char *table = judged->verdict ? judged->verdict->locked : NULL;
+    bool strong = judged->verdict && judged->verdict->locked;
+    const char *table = strong ? judged->verdict->locked : judge_begins(judged) ? "" : NULL;
     if (!table || work->occasion == JUDGE_PARSE)
         return;
     if (!work->locks)
         job->locks = work->locks = talloc_zero_array(work, struct judge_lock, (unsigned)work->n_statements);
-    work->latest = (struct judge_lock){talloc_strdup(work, table), talloc_strdup(work, judged->facts->tag)};
-    work->latest_ends = work->statements[i].ends;
-    if (!work->locks || !work->latest.table || !work->latest.by) {
-        work->latest.table = NULL; /* nobody will be warned */
-        return;
+    struct judge_lock taken = {.table = talloc_strdup(work, table),
+                               .by = talloc_strdup(work, judged->facts->tag),
+                               .mode = judged->verdict->locked_mode};
+    judge_added(work, judged, &taken);
+    if (!taken.by)
+        taken.table = NULL; /* nobody will be warned */
+    if (strong) {
+        work->latest = taken;
+        work->latest_ends = work->statements[i].ends;
     }
-    work->locks[i] = work->latest;
+    if (work->locks && taken.table)
+        work->locks[i] = taken;
 }
 
 /* False: it could not be recorded. */
@@ -217,6 +242,8 @@ static bool judge_one(struct judge_job *job, size_t i, struct audit *audit, stru
     judge_statement(memory, work, i, &judged);
     job->judge_nanoseconds += judged.nanoseconds;
     take_up(job, &judged);
+    if (!judge_columns(job, &judged) || !judge_take_plan(work, i, &judged))
+        fault(job, "pgsluice refused this: it ran out of memory while judging it");
     if (metrics)
         count(metrics, work, &judged);
     bool fine = true;
@@ -290,9 +317,11 @@ void judge_run(struct judge_job *job, struct audit *audit, struct metrics *metri
         job->judgement.as = JUDGED_FORWARD;
     else if (work->server_reads)
         job->judgement.as = JUDGED_LET_SERVER_READ;
+    if (job->judgement.as == JUDGED_FORWARD && work->rank == REFUSAL_NONE && !judge_compose(job))
+        fault(job, "pgsluice refused this: it ran out of memory while judging it");
     if (asked == 0 && work->n_statements)
         finish_without_statements(work, audit, job->judgement.refusal.sqlstate);
-    if (job->judgement.as == JUDGED_FORWARD) {
+    if (job->judgement.as == JUDGED_FORWARD || job->judgement.as == JUDGED_REWRITE) {
         job->judgement.notices = work->notices;
         job->judgement.n_notices = work->n_notices;
     }

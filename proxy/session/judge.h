@@ -20,7 +20,20 @@
 
 struct judge_bench;
 
-/* Who asks. Copied into the job. */
+/* A column that isn't complete. UTF-8. */
+struct judge_column {
+    const char *schema, *table, *column; /* schema NULL: as search_path finds it */
+    uint32_t relation;                   /* the table's oid; 0: not known here */
+    int64_t change;                      /* 0: the number isn't known here */
+    enum quarantine quarantine;
+    bool own; /* this very transaction adds it */
+    /* Or no column: this transaction has begun a change of the table by this text ("" if it is too long to be
+     * kept); `column` is "" then. Else NULL. */
+    const char *begun;
+};
+
+/* Who asks. Copied into the job, but for the texts of columns that aren't `own`: those live as long as the
+ * job. */
 struct judge_session {
     uint64_t session;   /* number of the session, for the log */
     const char *client; /* "192.0.2.7:53122" or "local" */
@@ -31,13 +44,20 @@ struct judge_session {
     uint64_t since;       /* `now` of the first answer this session got; 0: it asked nothing yet */
     const uint64_t *made; /* policy_name_hash of the tables it made */
     size_t n_made;
-    bool may_ask;                   /* the session can be asked questions */
+    bool may_ask;                       /* the session can be asked questions */
+    const struct judge_column *columns; /* nobody is to speak of these */
+    size_t n_columns;
+    const char *nonce;              /* or NULL: nothing is carried out online here */
     const struct policy_held *held; /* a lock that the transaction holds when the message comes; or NULL */
 };
 
-/* What a statement will have locked against everybody; `table` NULL: nothing. */
+/* What a statement will have locked against others; `table` NULL: nothing, "": nothing that others would
+ * mind, but a change has begun. */
 struct judge_lock {
     const char *table, *by; /* UTF-8 */
+    enum lock_mode mode;
+    const struct judge_column *columns; /* that it adds and that are filled later */
+    size_t n_columns;
 };
 
 struct judge_job {

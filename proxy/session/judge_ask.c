@@ -140,6 +140,8 @@ bool judge_asks(struct judge_job *job)
     if (job->asked || !work->may_ask || work->session.server_version < VERSION_FIRST)
         return false;
     char *utf8 = questions_of(work);
+    if (!utf8 && work->session.n_columns)
+        utf8 = judge_columns_question(work);
     const char *text = utf8 && strlen(utf8) <= QUESTION_MAX ? in_clients_encoding(work, utf8) : NULL;
     if (!text)
         return false;

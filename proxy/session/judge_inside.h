@@ -52,6 +52,14 @@ struct judge_place {
     size_t since;    /* …nor what those of work->before did that stand in front of this one; else 0 */
 };
 
+/* Another text in a statement's place, in the client's encoding. */
+struct judge_rewrite {
+    size_t statement;
+    const char *text, *tag;
+    bool change;
+    uint32_t start, old_length, new_length; /* characters, as in struct rewrite */
+};
+
 struct judge_work {
     struct conf *conf;
     struct judge_session session; /* with copies of its texts */
@@ -75,6 +83,10 @@ struct judge_work {
     struct judge_lock *locks; /* or NULL */
     struct judge_lock latest; /* a lock that the message takes itself… */
     unsigned latest_ends;     /* …in its transaction of this number */
+    struct judge_column *own; /* columns that statements of this message add and that are filled later */
+    size_t n_own;
+    struct judge_rewrite *rewrites; /* in the statements' order */
+    size_t n_rewrites;
     uint64_t *records;
     uint64_t last_record;
     struct report *notices;
@@ -126,6 +138,30 @@ bool judge_report_refusal(struct judge_job *, const struct judged *);
 bool judge_report_notices(struct judge_job *, const struct judged *);
 bool judge_report_unsaid(struct judge_job *);
 void judge_report_audit(struct judge_job *, struct audit *);
+
+/* Words in UTF-8 that no rule of the policy says; place in the statement, -1: none. */
+struct judge_words {
+    const char *sqlstate, *constraint, *message, *detail, *hint;
+    int place;
+};
+/* Where the statement starts in the message, in characters from 1; 0: not known. */
+uint32_t judge_report_place(struct judge_work *, const struct judged *);
+bool judge_report_words(struct judge_job *, const struct judged *, const struct judge_words *, bool refuse);
+
+/* judge_online.c: false: out of memory */
+bool judge_columns(struct judge_job *, struct judged *);
+/* What the catalog has to be asked because of a column that may be in quarantine; NULL: nothing. */
+char *judge_columns_question(struct judge_work *);
+void judge_added(struct judge_work *, const struct judged *, struct judge_lock *);
+bool judge_take_plan(struct judge_work *, size_t index, const struct judged *);
+bool judge_compose(struct judge_job *);
+
+/* judge_behind.c: does the statement begin an online change? */
+bool judge_begins(const struct judged *);
+/* Adds to n columns the rows that say so; how many there are then (0: out of memory). */
+size_t judge_begun(const struct judge_work *, const struct judged *, struct judge_column **, size_t n);
+/* It stands behind a change and must not: with its words. */
+bool judge_behind(const struct judge_work *, const struct judged *, struct judge_words *);
 
 /* judge_record.c */
 uint64_t judge_record(const struct judge_work *, const struct judged *, struct audit *);

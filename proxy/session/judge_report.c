@@ -63,6 +63,11 @@ static uint32_t position(struct judge_work *work, const struct judged *judged, i
     return before < UINT32_MAX ? (uint32_t)before + 1 : 0;
 }
 
+uint32_t judge_report_place(struct judge_work *work, const struct judged *judged)
+{
+    return position(work, judged, -1);
+}
+
 /* Is this the name of a column in the statement? A finding's object may be a constraint too. */
 static bool names_column(const struct facts *facts, const char *object)
 {
@@ -161,23 +166,15 @@ static void unread_words(const struct judge_work *work, const struct judged *jud
 }
 
 /* The detail, and what else the same statement would be refused for or warned of. */
-static const char *with_others(const struct judge_work *work, const struct judged *judged, const char *detail)
+static const char *with_others(const struct judge_work *work, const struct finding *findings, size_t n,
+                               const char *detail)
 {
     char *text = talloc_strdup(work, detail ? detail : "");
-    size_t told = 0, n = 0;
-    for (size_t i = 1; i < judged->verdict->n_findings; i++) {
-        const struct finding *finding = &judged->verdict->findings[i];
-        if (finding->waived || finding->action < ACTION_WARN)
-            continue;
-        n++;
-        if (told == OTHERS_MAX)
-            continue;
-        told++;
+    for (size_t i = 1; i < n && i <= OTHERS_MAX; i++)
         text = talloc_asprintf_append(text, "%sAlso %s: %s.", text && *text ? "\n" : "",
-                                      rule_name(finding->rule), finding->message);
-    }
-    if (n > told)
-        text = talloc_asprintf_append(text, "\nAnd %zu more.", n - told);
+                                      rule_name(findings[i].rule), findings[i].message);
+    if (n > OTHERS_MAX + 1)
+        text = talloc_asprintf_append(text, "\nAnd %zu more.", n - OTHERS_MAX - 1);
     return text;
 }
 
@@ -225,10 +222,13 @@ bool judge_report_refusal(struct judge_job *job, const struct judged *judged)
     if (judged->rank == REFUSAL_FAULT)
         return refuse_fault(job, judged);
     /* the findings are sorted: the first one is the gravest, and it is not waived */
-    const struct finding *finding = &judged->verdict->findings[0];
+    size_t n;
+    const struct finding *finding = verdict_told(work, judged->verdict, &n);
+    if (!finding || n == 0)
+        return false;
     struct words words = {finding->message, finding->detail, finding->hint};
     unread_words(work, judged, &words);
-    words.detail = with_others(work, judged, words.detail);
+    words.detail = with_others(work, finding, n, words.detail);
 
     struct report report = {.severity = "ERROR"};
     memcpy(report.sqlstate, judged->rank == REFUSAL_RULE ? "SL001" : "SL004", sizeof report.sqlstate);
@@ -271,10 +271,12 @@ bool judge_report_notices(struct judge_job *job, const struct judged *judged)
     struct judge_work *work = job->work;
     if (judge_observes(work) || !judged->verdict || judged->rank != REFUSAL_NONE)
         return true;
-    for (size_t i = 0; i < judged->verdict->n_findings; i++) {
-        const struct finding *finding = &judged->verdict->findings[i];
-        if (finding->waived || finding->action < ACTION_WARN)
-            continue;
+    size_t n;
+    const struct finding *findings = verdict_told(work, judged->verdict, &n);
+    if (!findings)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct finding *finding = &findings[i];
         if (work->n_notices == JUDGE_NOTICES) {
             work->n_unsaid++;
             continue;
@@ -285,12 +287,39 @@ bool judge_report_notices(struct judge_job *job, const struct judged *judged)
         struct words words = {finding->message, finding->detail, finding->hint};
         if (judged->facts->status != FACTS_OK)
             unread_words(work, judged, &words);
-        *report = (struct report){.severity = "WARNING"};
+        bool online = finding->action == ACTION_ONLINE;
+        *report = (struct report){.severity = online ? "NOTICE" : "WARNING"};
         /* 01000, warning: clients that look at the class of an SQLSTATE know what to make of it */
-        memcpy(report->sqlstate, "01000", sizeof report->sqlstate);
-        if (!put_finding(work, judged, finding, words, "pgsluice", report))
+        memcpy(report->sqlstate, online ? "SL101" : "01000", sizeof report->sqlstate);
+        if (!put_finding(work, judged, finding, words, online ? "pgsluice does this online" : "pgsluice",
+                         report))
             return false;
         work->n_notices++;
+    }
+    return true;
+}
+
+bool judge_report_words(struct judge_job *job, const struct judged *judged, const struct judge_words *words,
+                        bool refuse)
+{
+    struct judge_work *work = job->work;
+    bool fine = true;
+    struct report report = {.severity = refuse ? "ERROR" : "WARNING", .constraint = words->constraint};
+    snprintf(report.sqlstate, sizeof report.sqlstate, "%s", words->sqlstate);
+    report.message = put(work, words->message, &fine);
+    report.detail = put(work, words->detail, &fine);
+    report.hint = put(work, words->hint, &fine);
+    report.position = position(work, judged, words->place);
+    struct report *place = refuse ? &job->judgement.refusal : notice(work, JUDGE_NOTICES);
+    if (!fine || !report.message)
+        return false;
+    if (!place)
+        return true; /* enough was said */
+    *place = report;
+    work->n_notices += !refuse;
+    if (refuse) {
+        job->judgement.as = JUDGED_REFUSE;
+        job->judgement.token = "pgsluice_quarantine";
     }
     return true;
 }

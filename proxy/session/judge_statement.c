@@ -88,6 +88,8 @@ static enum refusal_rank rank_of(const struct judge_work *work, const struct jud
         return REFUSAL_FAULT;
     if (judged->unread == UNREAD_INVALID || judged->verdict->action <= ACTION_WARN)
         return REFUSAL_NONE;
+    if (judged->verdict->action == ACTION_ONLINE && judged->verdict->plan)
+        return REFUSAL_NONE;
     if (judged->facts->status == FACTS_OK)
         return REFUSAL_RULE;
     return judged->facts->status == FACTS_SYNTAX && judged->unread == UNREAD_NOT ? REFUSAL_SYNTAX
@@ -121,8 +123,26 @@ static const struct policy_held *held_at(const struct judge_work *work, size_t i
     }
     if (!work->latest.table || work->latest_ends != statement->ends)
         return NULL;
-    *held = (struct policy_held){.table = work->latest.table, .by = work->latest.by};
+    *held =
+        (struct policy_held){.table = work->latest.table, .by = work->latest.by, .mode = work->latest.mode};
     return held;
+}
+
+/* Another text can only take the place of one that is held whole and was read as it stands. */
+static bool may_plan(const struct judge_work *work, const struct judge_reading *reading)
+{
+    return work->session.nonce && work->sql && reading->unread == UNREAD_NOT;
+}
+
+/* What stands behind it in the message, as far as that was read. */
+static size_t behind(const struct judge_work *work, const struct judge_place *place,
+                     const struct facts *const **list)
+{
+    size_t from = place->n_before;
+    if (from < work->n_before && work->before[from] == place->reading.facts)
+        from++;
+    *list = work->before ? work->before + from : NULL;
+    return work->n_before - from;
 }
 
 /* Who can't read a statement that nobody has to judge lets it pass. */
@@ -156,6 +176,8 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                               .text = reading->text,
                               .length = reading->length,
                               .facts = reading->facts};
+    const struct facts *const *later;
+    size_t n_later = behind(work, &place, &later);
     const struct policy_context context = {.conf = work->conf,
                                            .database = work->session.database,
                                            .role = work->session.user,
@@ -169,7 +191,14 @@ void judge_statement(const void *memory, const struct judge_work *work, size_t i
                                            .made = work->session.made,
                                            .n_made = work->session.n_made,
                                            .before = work->before ? work->before + place.since : NULL,
-                                           .n_before = place.n_before - place.since};
+                                           .n_before = place.n_before - place.since,
+                                           .first = judged->statement->index == 0 && index == 0,
+                                           .behind = later,
+                                           .n_behind = n_later,
+                                           .text = may_plan(work, reading) ? reading->text : NULL,
+                                           .length = reading->length,
+                                           .backslashes = !work->scs,
+                                           .nonce = work->session.nonce};
     judge_facts(memory, &context, judged);
     judged->rank = rank_of(work, judged);
     judged->server_reads = judged->rank == REFUSAL_SYNTAX;

@@ -214,3 +214,16 @@ bool prepared_empty(const struct prepared *prepared)
 {
     return prepared->names.n == 0 && prepared->journal.n == 0;
 }
+
+size_t prepared_count(const struct prepared *prepared)
+{
+    return prepared->names.n;
+}
+
+bool prepared_any_judged(const struct prepared *prepared)
+{
+    for (size_t i = 0; i < prepared->names.n; i++)
+        if (prepared->names.at[i].text->judged)
+            return true;
+    return false;
+}

@@ -1,7 +1,7 @@
 /*
  * The prepared statements and portals of a session whose text matters to the engine: DDL that was judged and
- * let through at Parse (it is judged and recorded when it is executed), and, while an audited transaction is
- * open, SAVEPOINT, RELEASE and ROLLBACK.
+ * let through at Parse (it is judged and recorded when it is executed), EXECUTE of such a statement, and
+ * SAVEPOINT, RELEASE and ROLLBACK TO, which an audited transaction may be led through later.
  *
  * Names follow the server: cut to 63 bytes, "" is the unnamed one. What a message will do counts at once, as
  * if the server will agree, and stands in a journal until the server has: prepared_settle when its reply
@@ -24,15 +24,20 @@
 #define PREPARED_MAX   1000U
 #define PREPARED_BYTES ((size_t)8 << 20)
 #define PREPARED_NAME  64
+#define PREPARED_TAG   40
 
 struct prepared;
 
 struct prepared_text {
     unsigned references;
-    bool judged;   /* false: a transaction command, or … */
-    bool watched;  /* what was shown because a lock was held */
-    bool scs;      /* how it was read */
-    bool too_long; /* only the head of it is here */
+    bool judged;            /* false: a transaction command, or … */
+    bool watched;           /* what was shown because a lock was held, or … */
+    bool locks;             /* … because it takes one */
+    bool executes;          /* EXECUTE, or EXPLAIN of one */
+    bool scs;               /* how it was read */
+    bool too_long;          /* only the head of it is here */
+    bool rewritten, change; /* the server has a text of ours, under this name: its tag is to become */
+    char tag[PREPARED_TAG]; /* … this one again */
     char encoding[24];
     size_t length;
     char sql[];
@@ -68,5 +73,7 @@ bool prepared_must_wait(const struct prepared *);
 /* A transaction has ended: portals bound before the ReadyForQuery of number `segment` are gone. */
 void prepared_transaction_over(struct prepared *, uint32_t segment);
 bool prepared_empty(const struct prepared *); /* nothing known, nothing in the journal */
+size_t prepared_count(const struct prepared *);
+bool prepared_any_judged(const struct prepared *);
 
 #endif

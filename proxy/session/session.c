@@ -11,6 +11,7 @@
 
 #include "proxy/observe/log.h"
 #include "proxy/session/cancel.h"
+#include "proxy/session/engine_online.h"
 #include "proxy/session/session_inside.h"
 #include "proxy/session/session_users.h"
 
@@ -208,6 +209,7 @@ void session_end(struct session *session)
 {
     if (session->phase == SESSION_OVER)
         return;
+    session_changes_gone(session, session->client.ended || session->client.stream.error);
     if (session->engine) {
         engine_closed(session->engine);
         relay_events(session);
@@ -260,6 +262,7 @@ static void session_free(struct session *session)
     free(session->user);
     free(session->database);
     free(session->start_waiver);
+    free(session->nonce);
     free(session->made);
     session->magic = 0;
     free(session);
@@ -270,6 +273,7 @@ void session_close_client(struct session *session)
     struct stream *client = &session->client.stream;
     if (session->phase >= SESSION_CLOSING)
         return;
+    session_changes_gone(session, client->error);
     if (session->engine) {
         engine_closed(session->engine);
         relay_events(session);
@@ -383,6 +387,7 @@ static void tick(struct session *session, double now)
         check_login_time(session, now);
     else if (session->phase == SESSION_RELAY)
         check_idle_time(session, now);
+    session_changes_tick(session, now);
     if (session->phase == SESSION_DIALING || session->phase == SESSION_AWAITING)
         upstream_tick(session, now);
 }
@@ -430,6 +435,9 @@ void session_room_end_all(struct session_room *room)
 
 void session_room_reloaded(struct session_room *room)
 {
-    for (struct session *session = room->first; session; session = session->next)
+    for (struct session *session = room->first; session; session = session->next) {
         session_trace(session);
+        if (session->engine)
+            engine_screen(session->engine, session_online(session));
+    }
 }

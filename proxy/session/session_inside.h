@@ -62,6 +62,7 @@ struct audited {
 
 struct judging;
 struct heard;
+struct waiting;
 struct session_lock;
 
 struct session {
@@ -74,10 +75,13 @@ struct session {
     struct login *login;     /* until the first ReadyForQuery */
     struct cancel *cancel;   /* while it is on its way */
     struct judging *judging; /* while the client waits for a judge */
+    struct waiting *waiting; /* while the answer waits for an online change */
     struct heard *heard;     /* an answer of the catalog that the next judgement may still use */
     struct audited *audited;
-    double audited_since;       /* when the last of them ended */
-    uint64_t unaudited;         /* how many statements were numbered because of their lock */
+    double audited_since;     /* when the last of them ended */
+    uint64_t unaudited;       /* how many statements were numbered because of their lock */
+    struct judge_column *own; /* columns that its changes add, until their end is known; talloc */
+    size_t n_own;
     struct session_lock *locks; /* that the transaction holds; the oldest first */
     uint64_t number;
     uint64_t held;          /* of limits.held_total */
@@ -85,15 +89,18 @@ struct session {
     double started, active; /* by loop_now; active to the second, from `moved` */
     double deadline;        /* CLOSING: when to give up; 0: none */
     char *peer, *user, *database, *start_waiver;
+    char *nonce;    /* of its online changes; NULL until something was judged */
     uint64_t since; /* as judge_session.since */
     uint64_t *made; /* as judge_session.made; owned */
     size_t n_made;
-    unsigned host;  /* of conf.upstream.hosts */
-    bool moved;     /* bytes have come since the last tick: asking the clock each time would cost more */
-    bool counted;   /* in shared->sessions and shared->users */
-    bool logged_in; /* the first ReadyForQuery has passed */
-    bool lock_told; /* that they have been held for long */
-    bool held_now;  /* may_hold was asked during this feed */
+    double asked_at;     /* by the monotonic clock: a request whose latency is measured; 0: none */
+    uint32_t unmeasured; /* requests, counted round and round */
+    unsigned host;       /* of conf.upstream.hosts */
+    bool moved;          /* bytes have come since the last tick: asking the clock each time would cost more */
+    bool counted;        /* in shared->sessions and shared->users */
+    bool logged_in;      /* the first ReadyForQuery has passed */
+    bool lock_told;      /* that they have been held for long */
+    bool held_now;       /* may_hold was asked during this feed */
 };
 
 /* session.c */
@@ -131,6 +138,7 @@ void relay_forget(struct leg *);
 /* Put a report between two messages; false where that cannot be. */
 bool relay_say(struct session *, const char *sqlstate, const char *message, const char *hint);
 void relay_release_held(struct session *);
+void relay_report(struct session *, const struct report *); /* put between two messages, where that can be */
 
 /* session_judge.c */
 void session_judge(struct session *, const struct engine_judge *);
@@ -139,6 +147,20 @@ const char *session_question_name(void); /* of statements of our own: nobody gue
 void session_audit_finished(struct session *, const struct engine_finished *);
 void session_audit_ended(struct session *, const struct engine_transaction_ended *);
 void session_audit_forget(struct session *);
+
+/* session_change.c */
+void session_changes_begin(struct session *, const struct engine_changes *);
+void session_changes_tick(struct session *, double now);
+/* The wait ends without an answer: because of the client, or of us. */
+void session_changes_gone(struct session *, bool client);
+/* Can the session's statements be carried out online? */
+bool session_online(const struct session *);
+/* Does the text hold the name of a column of this database that isn't complete? As options.screen. */
+bool session_screen(void *session, const char *sql, size_t length);
+/* The columns in quarantine of its database, a reference of the caller's; NULL: none. */
+struct change_columns *session_quarantine(struct session *);
+/* A CancelRequest with this key (process number and secret) came in: does its session wait for a change? */
+bool session_changes_cancel(const uint8_t *key, size_t length);
 
 /* session_locks.c */
 /* Records with this bit are on no audit: they stand for statements whose end is of interest because of the
@@ -151,6 +173,12 @@ void session_locks_gone(struct session *, uint64_t record);
 void session_locks_forget(struct session *);
 /* What is held when the message comes; `table` NULL: nothing. False: it needs no judge, it may go on. */
 bool session_locks_held(struct session *, const struct engine_judge *, double now, struct policy_held *);
+
+/* How many, and where `to` is not NULL, which: those of changes whose answer isn't given yet, whatever has
+ * become of their transaction. */
+size_t session_own_columns(struct session *, struct judge_column *to);
+/* The columns that the transaction adds and that are filled later. Their texts are the session's. */
+size_t session_locks_columns(const struct session *, struct judge_column *to);
 
 /* session_trace.c */
 void session_trace(struct session *);

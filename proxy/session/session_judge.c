@@ -16,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <talloc.h>
 #include <time.h>
 
+#include "proxy/change/change.h"
 #include "proxy/observe/log.h"
 #include "proxy/session/engine_ask.h"
 #include "proxy/session/session_inside.h"
@@ -33,8 +35,10 @@ struct judging {
     struct sessions_shared *shared;
     struct session *session; /* NULL: it has ended */
     struct judge_job *job;
+    struct change_columns *columns; /* a reference of those in quarantine that the job knows; or NULL */
     enum judge_occasion occasion;
     uint32_t moment;
+    bool only_screened; /* nothing in it but for a name that may be that of a column in quarantine */
     enum { JUDGING_BENCH, JUDGING_ASKS, JUDGING_LEFT } state; /* LEFT: its session is about to end */
     char *answer;                                             /* NULL: none */
     size_t answer_length;
@@ -127,6 +131,7 @@ void session_audit_finished(struct session *session, const struct engine_finishe
         .rows = rows_of(finished->tag),
         .duration_ms = milliseconds < 0 ? 0 : milliseconds,
         .lock_wait_ms = -1,
+        .change = finished->change,
         .txn = NULL,
     };
     audit_finished(session->room->shared->audit, &record);
@@ -137,9 +142,10 @@ void session_audit_ended(struct session *session, const struct engine_transactio
     static const char *const ends[] = {[TRANSACTION_COMMITTED] = "committed",
                                        [TRANSACTION_ROLLED_BACK] = "rolled_back",
                                        [TRANSACTION_OPEN] = "open"};
+    uint64_t first = ended->first & RECORD_UNAUDITED ? ended->record : ended->first;
     session_locks_gone(session, ended->record);
     if (session->room->shared->audit && ended->record && !(ended->record & RECORD_UNAUDITED))
-        audit_transaction(session->room->shared->audit, ended->record, ends[ended->end]);
+        audit_transaction(session->room->shared->audit, ended->record, first, ends[ended->end]);
 }
 
 /* ---- judging ---------------------------------------------------------------------------------------- */
@@ -148,7 +154,8 @@ static void answer(struct session *session, const struct judge_job *job)
 {
     struct judgement judgement = job->judgement;
     size_t n = judgement.n_records;
-    bool locks = job->locks && n && judgement.as == JUDGED_FORWARD;
+    bool runs = judgement.as == JUDGED_FORWARD || judgement.as == JUDGED_REWRITE;
+    bool locks = job->locks && n && runs;
     uint64_t *records = locks ? malloc(n * sizeof *records) : NULL;
     audit_add(session, &judgement);
     if (records) {
@@ -164,6 +171,7 @@ static void answer(struct session *session, const struct judge_job *job)
 static void judging_free(struct judging *judging)
 {
     judge_job_free(judging->job);
+    change_columns_release(judging->columns);
     free(judging->answer);
     free(judging);
 }
@@ -182,9 +190,13 @@ static void submit(struct judging *judging)
     judging->state = JUDGING_BENCH;
     if (judge_submit(judging->shared->judges, judging->job))
         return;
+    bool only_screened = judging->only_screened;
     session->judging = NULL;
     judging_free(judging);
-    fault(session, "too many statements wait to be judged");
+    if (only_screened) /* a quarantine must not cost more than it protects */
+        engine_judged(session->engine, &(struct judgement){.as = JUDGED_FORWARD});
+    else
+        fault(session, "too many statements wait to be judged");
 }
 
 /* It was decided, and then its session ended before the server was told. */
@@ -311,7 +323,8 @@ static void go_on(struct session *session, struct judging *judging)
 /* What the session makes, for the judgements to come: a table is new to nobody but to whoever made it. */
 static void keep_made(struct session *session, const struct judge_job *job)
 {
-    size_t n = job->judgement.as == JUDGED_FORWARD ? job->n_made : 0;
+    enum judged_as as = job->judgement.as;
+    size_t n = as == JUDGED_FORWARD || as == JUDGED_REWRITE ? job->n_made : 0;
     if (n > MADE_MAX - session->n_made)
         n = MADE_MAX - session->n_made;
     uint64_t *made = n ? realloc(session->made, (session->n_made + n) * sizeof *made) : NULL;
@@ -352,17 +365,33 @@ static void post_home(struct judge_job *job)
     loop_post(judging->loop, &judging->task);
 }
 
-static char question_name[48];
+enum { SECRET = 48 };
+static char question_name[SECRET];
 
-static void make_question_name(void)
+static void make_secret(char secret[SECRET])
 {
     uint64_t number[2];
     if (getrandom(number, sizeof number, 0) != (ssize_t)sizeof number) {
         log_error("no random numbers: the name of our statements can be guessed");
         number[0] = number[1] = (uint64_t)(clock_now() * 1e9);
     }
-    snprintf(question_name, sizeof question_name, "pgsluice_%016llx%016llx", (unsigned long long)number[0],
+    snprintf(secret, SECRET, "pgsluice_%016llx%016llx", (unsigned long long)number[0],
              (unsigned long long)number[1]);
+}
+
+static void make_question_name(void)
+{
+    make_secret(question_name);
+}
+
+/* NULL, so nothing is done online: no memory. */
+static const char *nonce_of(struct session *session)
+{
+    if (!session->nonce && (session->nonce = malloc(SECRET)) != NULL) {
+        make_secret(session->nonce);
+        engine_set_nonce(session->engine, session->nonce);
+    }
+    return session->nonce;
 }
 
 const char *session_question_name(void)
@@ -372,10 +401,19 @@ const char *session_question_name(void)
     return question_name;
 }
 
-void session_judge(struct session *session, const struct engine_judge *event)
+static bool only_other(const struct engine_judge *event)
+{
+    for (size_t i = 0; i < event->n_statements; i++)
+        if (event->statements[i].class != GATE_OTHER || event->statements[i].locks)
+            return false;
+    return true;
+}
+
+static void judge_with(struct session *session, const struct engine_judge *event,
+                       const struct judge_column *columns, size_t n_columns, struct change_columns *others)
 {
     struct policy_held held;
-    if (!session_locks_held(session, event, clock_now(), &held)) {
+    if (!session_locks_held(session, event, clock_now(), &held) && n_columns == 0) {
         engine_judged(session->engine, &(struct judgement){.as = JUDGED_FORWARD});
         return; /* whoever called the engine goes on */
     }
@@ -392,6 +430,9 @@ void session_judge(struct session *session, const struct engine_judge *event)
         .made = session->made,
         .n_made = session->n_made,
         .may_ask = true,
+        .columns = columns,
+        .n_columns = n_columns,
+        .nonce = session_online(session) ? nonce_of(session) : NULL,
         .held = held.table ? &held : NULL,
     };
     struct judging *judging = calloc(1, sizeof *judging);
@@ -406,7 +447,9 @@ void session_judge(struct session *session, const struct engine_judge *event)
     judging->shared = session->room->shared;
     judging->session = session;
     judging->job = job;
+    judging->columns = others ? change_columns_hold(others) : NULL;
     judging->occasion = event->occasion;
+    judging->only_screened = event->screened && !event->watched && only_other(event);
     judging->moment = event->moment;
     if (session->heard && session->heard->moment != event->moment)
         forget_heard(session);
@@ -414,6 +457,44 @@ void session_judge(struct session *session, const struct engine_judge *event)
     job->done = post_home;
     session->judging = judging;
     submit(judging);
+}
+
+/* Those that aren't complete and that the message must not speak of: its own, and `others`. Below a talloc
+ * parent; NULL: out of memory. */
+static struct judge_column *columns_for(const void *memory, struct session *session,
+                                        const struct engine_judge *event, const struct change_columns *others,
+                                        size_t *n)
+{
+    size_t own = event->watched ? session_locks_columns(session, NULL) : session_own_columns(session, NULL);
+    struct judge_column *columns = talloc_array(memory, struct judge_column, own + (others ? others->n : 0));
+    if (!columns)
+        return NULL;
+    *n = event->watched ? session_locks_columns(session, columns) : session_own_columns(session, columns);
+    for (size_t i = 0; others && i < others->n; i++) {
+        const struct change_column *from = &others->items[i];
+        columns[(*n)++] = (struct judge_column){.schema = from->schema,
+                                                .table = from->table,
+                                                .column = from->column,
+                                                .relation = from->relation,
+                                                .change = from->change,
+                                                .quarantine = from->quarantine};
+    }
+    return columns;
+}
+
+void session_judge(struct session *session, const struct engine_judge *event)
+{
+    void *memory = talloc_new(NULL);
+    size_t n_columns = 0;
+    struct change_columns *others = event->screened ? session_quarantine(session) : NULL;
+    const struct judge_column *columns =
+        memory ? columns_for(memory, session, event, others, &n_columns) : NULL;
+    if (columns)
+        judge_with(session, event, columns, n_columns, others);
+    else
+        fault(session, "pgsluice has no memory to judge this statement");
+    change_columns_release(others);
+    talloc_free(memory);
 }
 
 void session_judge_abandon(struct session *session)

@@ -48,6 +48,12 @@ static void carry_cancel(struct session *session)
     struct login *login = session->login;
     stream_reading(&session->client.stream, false);
     session->phase = SESSION_CANCELING;
+    /* Whose answer waits for a change has an idle server: the request would hit the next statement there. */
+    if (login->startup.length > CANCEL_HEAD &&
+        session_changes_cancel(login->startup.packet + CANCEL_HEAD, login->startup.length - CANCEL_HEAD)) {
+        session_end(session);
+        return;
+    }
     session->cancel = cancel_carry(session->room, login->tls_upstream, login->startup.packet,
                                    login->startup.length, cancel_done, session);
     if (!session->cancel)

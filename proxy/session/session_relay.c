@@ -17,12 +17,17 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "proxy/change/change.h"
 #include "proxy/observe/log.h"
+#include "proxy/session/engine_online.h"
 #include "proxy/session/session_inside.h"
 
 enum {
-    ROUNDS = 16,                   /* reads of one leg for one event: others have their turn then */
+    LATENCY_SAMPLE = 16,           /* requests of which one is measured while there is no online change */
+    ROUNDS = 16,                   /* reads of one leg for one event: others have their turn then… */
+    KEPT_A_TURN = 128 * 1024,      /* …sooner where what is read is kept: the engine scans it as it comes */
     KEPT_FIRST = 2048,             /* the smallest buffer for unconsumed bytes */
     READ_LEAST = 1024,             /* room that a read into it finds at least */
     AFTER_DEATH_MOST = 1024 * 1024 /* what the server may say to a dead client before it is cut off */
@@ -161,6 +166,10 @@ void relay_events(struct session *session)
         case EVENT_TRANSACTION_ENDED:
             session_audit_ended(session, &event.ended);
             break;
+        case EVENT_CHANGES:
+            if (session->phase == SESSION_RELAY)
+                session_changes_begin(session, &event.changes);
+            break;
         case EVENT_CUT:
             if (session->phase == SESSION_RELAY)
                 on_cut(session, event.reason);
@@ -200,6 +209,13 @@ bool relay_say(struct session *session, const char *sqlstate, const char *messag
     bool said = engine_say(session->engine, &report, &to_client);
     sink_flush(&to_client);
     return said;
+}
+
+void relay_report(struct session *session, const struct report *report)
+{
+    struct sink to_client = {.emit = emit, .argument = &session->client.stream};
+    (void)engine_say(session->engine, report, &to_client);
+    sink_flush(&to_client);
 }
 
 static void refuse_standby(struct session *session)
@@ -309,7 +325,7 @@ static bool read_once(struct session *session, enum engine_side side)
             return false;
         }
         buffer = leg->kept + leg->kept_length;
-        size = leg->kept_size - leg->kept_length;
+        size = room;
     }
     ssize_t got = stream_read(&leg->stream, buffer, size);
     if (got == STREAM_AGAIN)
@@ -337,16 +353,50 @@ static bool read_once(struct session *session, enum engine_side side)
     return more;
 }
 
-void relay_readable(struct session *session, enum engine_side side)
+static double relay_clock(void)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* For the throttle of online changes: from a message of the client's until nothing is owed any more. One in
+ * some while there is no change, so that it is known how it was before; what is judged doesn't count. */
+static void note_latency(struct session *session, enum engine_side side)
+{
+    struct changes *changes = session->room->shared->changes;
+    if (!changes || session->phase != SESSION_RELAY)
+        return;
+    if (session->judging || session->waiting) {
+        session->asked_at = 0;
+    } else if (side == ENGINE_CLIENT && session->asked_at == 0) {
+        bool all = changes_any(changes);
+        if ((all || ++session->unmeasured % LATENCY_SAMPLE == 0) && !engine_quiet(session->engine))
+            session->asked_at = relay_clock();
+    } else if (side == ENGINE_SERVER && session->asked_at > 0 && engine_quiet(session->engine)) {
+        changes_latency(changes, (relay_clock() - session->asked_at) * 1000);
+        session->asked_at = 0;
+    }
+}
+
+static void read_rounds(struct session *session, enum engine_side side)
+{
+    const struct leg *leg = leg_of(session, side);
+    size_t kept = leg->kept_length;
     session->moved = true;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS && leg->kept_length < kept + KEPT_A_TURN; round++) {
         if (!wants(session, side) || !read_once(session, side) || session->phase != SESSION_RELAY)
             return;
     }
     struct stream *stream = &leg_of(session, side)->stream;
     if (stream_pending(stream))
         stream_reading(stream, false); /* switched on again by relay_settle, which wakes us */
+}
+
+void relay_readable(struct session *session, enum engine_side side)
+{
+    read_rounds(session, side);
+    note_latency(session, side);
 }
 
 /* ---- settling --------------------------------------------------------------------------------------- */
@@ -360,6 +410,7 @@ static bool is_waiting(struct session *session, enum engine_side side)
 static void settle_client_end(struct session *session)
 {
     struct stream *server = &session->server.stream;
+    session_changes_gone(session, true);
     if (session->judging || is_waiting(session, ENGINE_CLIENT))
         return;
     relay_forget(&session->client); /* a message that will never be whole */
@@ -401,6 +452,9 @@ void relay_settle(struct session *session)
     }
     if (session->client.ended && !session->server.stream.shutting)
         settle_client_end(session);
+    while (feed_kept(session, ENGINE_SERVER)) {
+        /* what stood still for a client that is gone */
+    }
     if (session_may_drain(session)) {
         session_terminate(session, "57P01", "terminating connection due to administrator command", NULL);
         return;
@@ -423,6 +477,7 @@ void relay_begin(struct session *session)
         .protocol = startup->protocol,
         .question_name = session_question_name(),
         .may_hold = may_hold,
+        .screen = session_screen,
         .argument = session,
     };
     session->engine = engine_new(&options);
@@ -431,5 +486,6 @@ void relay_begin(struct session *session)
         return;
     }
     session->phase = SESSION_RELAY;
+    engine_screen(session->engine, session_online(session));
     session_trace(session);
 }

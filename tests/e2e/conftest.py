@@ -5,6 +5,7 @@ Fixtures of the end-to-end tests (the machinery is in harness.py):
   server_factory    server_factory(version=None, settings=…, hba=…): a private one, Debian's if no version is said
   proxy_factory     proxy_factory(server, extra="…yaml…") or proxy_factory(config="… @PORT@ …"): a pgsluice in front;
                     its log is in .log(). A sanitizer report or a wrong exit status fails the test.
+                    module_proxy_factory: the same for a whole module
 """
 import pathlib
 import shutil
@@ -66,9 +67,7 @@ def server_factory(folder):
         one.stop("immediate")
 
 
-@pytest.fixture
-def proxy_factory(folder):
-    """proxy_factory(server, extra) with the basic configuration, or proxy_factory(config=…) with your own."""
+def proxies(folder):
     made = []
 
     def make(server=None, extra="", config=None, audit=True, **keywords):
@@ -99,9 +98,25 @@ def proxy_factory(folder):
 
 
 @pytest.fixture
+def proxy_factory(folder):
+    """proxy_factory(server, extra) with the basic configuration, or proxy_factory(config=…) with your own."""
+    yield from proxies(folder)
+
+
+@pytest.fixture(scope="module")
+def module_proxy_factory(shared_folder):
+    """The same; its proxies serve all tests of a module."""
+    yield from proxies(pathlib.Path(tempfile.mkdtemp(dir=shared_folder)))
+
+
+@pytest.fixture
 def database(server, request):
-    """An empty database of the test's own on the shared server."""
+    """
+    An empty database of the test's own on the shared server, gone afterwards: a proxy of a later test would look for
+    online changes in each of hundreds that were left.
+    """
     name = "t_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in request.node.name.lower())[:50]
     server.sql('DROP DATABASE IF EXISTS "%s"' % name)
     server.sql('CREATE DATABASE "%s"' % name)
     yield name
+    server.sql('DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % name)

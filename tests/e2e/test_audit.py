@@ -198,3 +198,109 @@ def test_execute_in_a_query_is_recorded(setting):
     connection.talk(parse("CREATE TABLE exq (a int)", "s9"), SYNC)
     connection.query("EXECUTE S9")
     assert outcome(proxy, 2) == [("CREATE TABLE exq (a int)", "allow", "", "committed")]
+
+
+def test_summary_says_what_enforcing_would_have_cost(server, proxy_factory, database, folder):
+    """A week under observe, in small: two files, transactions of several statements, and what took long."""
+    server.sql("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 3000)", database)
+    proxy = proxy_factory(server, "policy: {profile: observe, %s, rules: {create-index: reject}}\n" % NOTHING_IS_SMALL)
+    blocker = Connection(server.port, database=database)
+    with Connection(proxy.port, database=database, application_name="rails") as connection:
+        for sql in ("CREATE TABLE quiet (x int)", "BEGIN", "CREATE INDEX ON t (a)", "SAVEPOINT s", "CREATE INDEX ON t (a)",
+                    "ROLLBACK TO s", "CREATE INDEX ON t (a)", "COMMIT", "CREATE INDEX ON t (nonesuch)"):
+            connection.query(sql)
+        settled(proxy, 15)
+        os.rename(proxy.audit_path, folder / "audit.log.1")
+        proxy.reload()
+        blocker.query("BEGIN; SELECT * FROM t LIMIT 1")
+        connection.send(query(RISKY))
+        time.sleep(1.5)
+        blocker.query("COMMIT")
+        connection.until("Z")
+    settled(proxy, 3)
+    command = [PGSLUICE, "audit", "summary"]
+    done = run([*command, "--format", "json", proxy.audit_path, folder / "audit.log.1"])
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["statements"]["total"] == summary["statements"]["observed"] == 6
+    refused = summary["statements"]["reject"]
+    assert [refused[k] for k in ("statements", "transactions", "fingerprints")] == [5, 3, 3]
+    assert [refused[k] for k in ("committed", "rolled_back", "failed")] == [3, 2, 1]
+    rules = {rule["name"]: rule for rule in summary["rules"]}
+    assert [rules["create-index"][k] for k in ("refused", "transactions", "committed")] == [4, 2, 2]
+    assert rules["volatile-default"]["longest_ms"] > 1000
+    assert [(t["name"], t["refused"]) for t in summary["tables"]] == [("t", 5)]
+    assert summary["roles"][0]["name"] == "postgres" and summary["applications"][0]["name"] == "rails"
+    assert summary["worst"][0]["lock"] == "AccessExclusiveLock" and summary["worst"][0]["table"] == "t"
+    assert summary["settings"] == {"create-index": "warn"}
+    text = run([*command, folder / "audit.log.1", proxy.audit_path])
+    assert text.returncode == 0, text.stderr
+    assert "5 of 6 statements would have been refused: create-index 4, volatile-default 1." in text.stdout
+    assert "create-index: warn" in text.stdout and "held AccessExclusiveLock on t" in text.stdout
+    # what it advises is a policy
+    setting = text.stdout[text.stdout.index("    policy:"):]
+    path = folder / "advised.yaml"
+    path.write_text("listen: [{address: 127.0.0.1, port: 1}]\nupstream: {host: 127.0.0.1, port: 2}\n" +
+                    "".join(line[4:] + "\n" for line in setting.splitlines()))
+    assert run([PGSLUICE, "config", "check", path]).returncode == 0
+
+
+def test_execute_among_other_statements_is_recorded(setting):
+    proxy, connection = setting
+    connection.talk(parse("CREATE TABLE exm (a int)", "one"), parse("CREATE TABLE exn (a int)", "two"), SYNC)
+    connection.query("SELECT 1; EXECUTE one; CREATE TABLE exo (a int); EXECUTE two")
+    assert outcome(proxy, 6) == [("CREATE TABLE exo (a int)", "allow", "", "committed"),
+                                 ("CREATE TABLE exm (a int)", "allow", "", "committed"),
+                                 ("CREATE TABLE exn (a int)", "allow", "", "committed")]
+
+
+def test_execute_that_was_prepared_itself_is_recorded(setting):
+    proxy, connection = setting
+    connection.talk(parse("EXECUTE one", "two"), parse("CREATE TABLE exp (a int)", "one"), SYNC)
+    connection.talk(bind("", "two"), execute(), SYNC)
+    assert outcome(proxy, 2) == [("CREATE TABLE exp (a int)", "allow", "", "committed")]
+
+
+def test_explain_analyze_execute_is_recorded_where_it_changes_something(setting):
+    """EXPLAIN ANALYZE EXECUTE makes the table of a CREATE TABLE AS, and carries out no ALTER TABLE."""
+    proxy, connection = setting
+    connection.talk(parse("CREATE TABLE exa AS SELECT 1 AS a", "make"), SYNC)
+    assert error_of(connection.query("EXPLAIN ANALYZE EXECUTE make")) is None
+    assert outcome(proxy, 2) == [("CREATE TABLE exa AS SELECT 1 AS a", "allow", "", "committed")]
+    connection.talk(parse("ALTER TABLE exa ADD b int", "change"), SYNC)
+    assert error_of(connection.query("EXPLAIN ANALYZE EXECUTE change")) is None
+    assert [k for k, _ in connection.query("SELECT b FROM exa")] == ["E", "Z"]
+    connection.query("EXPLAIN EXECUTE make")
+    connection.query("DROP TABLE exa")
+    assert [sql for sql, *_ in outcome(proxy, 4)] == ["CREATE TABLE exa AS SELECT 1 AS a", "DROP TABLE exa"]
+
+
+def test_savepoint_that_was_prepared_before_is_followed(setting):
+    proxy, connection = setting
+    connection.talk(parse("SAVEPOINT one", "sp"), parse("ROLLBACK TO one", "rt"), SYNC)
+    connection.query("BEGIN")
+    connection.query("CREATE TABLE exs (a int)")
+    connection.talk(bind("", "sp"), execute(), SYNC)
+    connection.query("CREATE TABLE ext (a int)")
+    connection.talk(bind("", "rt"), execute(), SYNC)
+    connection.query("COMMIT")
+    assert outcome(proxy, 4) == [("CREATE TABLE exs (a int)", "allow", "", "committed"),
+                                 ("CREATE TABLE ext (a int)", "allow", "", "rolled_back")]
+
+
+def test_change_at_the_end_of_a_long_text(setting):
+    """Texts of some megabytes are read as they arrive; what stands at their end is judged all the same."""
+    proxy, connection = setting
+    rows = "INSERT INTO t VALUES (1), (2); SELECT 'é;';\n" * 40_000
+    got = connection.query(rows + "CREATE TABLE lg1 (a int); " + RISKY)
+    assert [kind for kind, _ in got] == ["E", "Z"] and error_of(got)["C"] == "SL001"
+    got = connection.query(rows + "SAVEPOINT s; CREATE TABLE lg2 (a int); ROLLBACK TO s; CREATE TABLE lg3 (a int)")
+    assert error_of(got)["C"] == "25P01"  # no transaction block
+    got = connection.talk(parse("SELECT 1"), parse("/* %s é */ CREATE TABLE lg4 (a int)" % ("x" * 3_000_000)), bind(), execute(),
+                          SYNC)
+    assert error_of(got) is None
+    found = outcome(proxy, 10)
+    assert [(sql[-25:], sqlstate, end) for sql, _, sqlstate, end in found] == [
+        ("CREATE TABLE lg1 (a int)", "SL001", "rolled_back"), (RISKY[-25:], "SL001", "rolled_back"),
+        ("CREATE TABLE lg2 (a int)", "25P01", "rolled_back"), ("CREATE TABLE lg3 (a int)", "25P01", "rolled_back"),
+        (found[4][0][-25:], "", "committed")]

@@ -14,7 +14,7 @@ from wire import SYNC, Connection, bind, describe, error_of, execute, fields, pa
 RULE = "lock-held-in-transaction"
 STANDARD = "policy: {small_table: {rows: 100, size: 1MB}}\n"
 STRICT = "policy: {profile: strict, small_table: {rows: 100, size: 1MB}, rules: {nullable-column: allow, " \
-         "explicit-default: allow, column-type: allow}}\n"
+         "explicit-default: allow, column-type: allow, comment-required: allow}}\n"
 ALTER = "ALTER TABLE orders ADD COLUMN note text"
 FILL = "UPDATE orders SET total = 1"
 
@@ -166,6 +166,77 @@ def test_pipelined_queries(standard, tables):
                           query("ALTER TABLE orders ADD COLUMN n2 int"), query(FILL), query("ROLLBACK"), query(FILL),
                           ready=9)
         assert len(of_rule(messages)) == 1
+
+
+# ---- LOCK TABLE ------------------------------------------------------------------------------------------------------
+
+LOCKS = ["LOCK TABLE orders", "lock orders, lines in access exclusive mode", "LOCK TABLE orders IN EXCLUSIVE MODE NOWAIT",
+         "DO $$ BEGIN LOCK TABLE orders; END $$"]
+WEAK = ["LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE", "LOCK orders IN ROW EXCLUSIVE MODE",
+        "LOCK orders IN ACCESS SHARE MODE"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_table(standard, tables, lock):
+    with Connection(standard.port, database=tables) as c:
+        c.query("BEGIN")
+        assert of_rule(c.query(lock)) == []
+        told = of_rule(c.query(FILL))
+        assert len(told) == 1 and ("read or write" in told[0]["M"]) == ("IN EXCLUSIVE" not in lock), told
+        c.query("COMMIT")
+        assert of_rule(c.query(FILL)) == []
+        c.query("BEGIN")
+        c.query("SAVEPOINT s")
+        c.query(lock)
+        c.query("ROLLBACK TO s")
+        assert of_rule(c.query(FILL)) == []
+        c.query("ROLLBACK")
+        assert len(of_rule(c.query("BEGIN; %s; %s; COMMIT" % (lock, FILL)))) == 1
+        assert of_rule(c.query("BEGIN; %s; COMMIT; %s" % (lock, FILL))) == []
+
+
+@pytest.mark.parametrize("lock", WEAK)
+def test_lock_table_weakly(standard, tables, lock):
+    with Connection(standard.port, database=tables) as c:
+        c.query("BEGIN")
+        c.query(lock)
+        assert of_rule(c.query(FILL)) == []
+        c.query("COMMIT")
+
+
+def test_lock_table_prepared(standard, tables):
+    with Connection(standard.port, database=tables) as c:
+        c.talk(parse(LOCKS[0], name="l"), parse(FILL, name="f"), SYNC)
+        for _ in range(2):
+            c.query("BEGIN")
+            assert of_rule(c.talk(bind(statement="l"), execute(), SYNC)) == []
+            assert len(of_rule(c.query(FILL))) == 1
+            c.query("COMMIT")
+            assert of_rule(c.query(FILL)) == []
+        c.query("BEGIN")
+        assert len(of_rule(c.talk(parse(LOCKS[0]), bind(), execute(), parse(FILL), bind(), execute(), SYNC))) == 1
+        c.query("COMMIT")
+
+
+def test_lock_table_chooses_the_moment(standard, tables, server):
+    """In REPEATABLE READ the snapshot comes behind LOCK: nothing of ours may take it first."""
+    with Connection(standard.port, database=tables) as c:
+        c.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        c.query(LOCKS[0])
+        server.sql("INSERT INTO lines VALUES (-1, 1)", tables)
+        assert b"-1" in b"".join(body for kind, body in c.query("SELECT id FROM lines WHERE id < 0") if kind == "D")
+        c.query("ROLLBACK")
+
+
+def test_lock_table_is_not_on_record(strict, tables):
+    with Connection(strict.port, database=tables) as c:
+        c.query("BEGIN")
+        c.query(LOCKS[0])
+        assert error_of(c.query(FILL))["n"] == RULE
+        c.query("ROLLBACK")
+        assert error_of(c.query(LOCKS[0]))["C"] == "25P01"  # outside a transaction
+        assert error_of(c.query(FILL)) is None
+    assert [r["kind"] for r in records(strict) if r["record"] == "decided"] == ["UPDATE"]
 
 
 # ---- no work, or no lock ---------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def fields(body):
 
 
 class Connection:
-    def __init__(self, port, user="postgres", database="postgres", timeout=30, login=True, host="127.0.0.1", **more):
+    def __init__(self, port, user="postgres", database="postgres", timeout=90, login=True, host="127.0.0.1", **more):
         self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""

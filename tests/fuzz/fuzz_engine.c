@@ -4,7 +4,8 @@
  *
  * Checked after every step of the first kind:
  *   the client sees what the server said, with the errors over substitutes as refusals, and not a byte else;
- *   no change is executed that was not judged and let through (in simple query, and again at each Execute);
+ *   no change is executed that was not judged and let through (in simple query, and again at each Execute),
+ *   and is not on record;
  *   nobody waits for ever: when the server has answered all it got, the engine has taken all that the client
  * sent; every recorded statement ends once, and so does its transaction.
  */
@@ -44,12 +45,13 @@ struct play {
     size_t delivered;     /* of what the server said */
     struct sink sinks[2];
     bool may_refuse, any_text, judged, cut;
-    bool copy_failed; /* early: the one case in which a session may be cut */
+    bool copy_failed; /* early: then a session may be cut */
+    bool gave_up;     /* the client has sent CopyFail: then too */
     unsigned next_statement;
     unsigned next_record;
     uint8_t finished[RECORDS], ended[RECORDS];
-    bool allowed[65536]; /* changes that may be executed, by the number in their text */
-    unsigned executes;   /* judged Executes that were let through, less those executed */
+    bool allowed[65536];         /* changes that may be executed, by the number in their text */
+    unsigned executed, recorded; /* changes; those on record as carried out, or as nobody knows */
 };
 
 static void emit_client(void *argument, const uint8_t *bytes, size_t n)
@@ -64,10 +66,12 @@ static void emit_server(void *argument, const uint8_t *bytes, size_t n)
 
 static void executed(void *argument, const char *statement)
 {
-    const struct play *play = argument;
+    struct play *play = argument;
     unsigned number;
-    if (sscanf(statement, "DROP TABLE t%u", &number) == 1)
-        CHECK(play->allowed[number]);
+    if (sscanf(statement, "DROP TABLE t%u", &number) != 1)
+        return;
+    CHECK(play->allowed[number]);
+    play->executed++;
 }
 
 /* ---- the judge --------------------------------------------------------------------------------------- */
@@ -109,9 +113,10 @@ static void drain(struct play *play)
         play->judged = play->judged || event.kind == EVENT_JUDGE;
         if (event.kind == EVENT_JUDGE)
             judge(play, &event.judge);
-        else if (event.kind == EVENT_FINISHED)
+        else if (event.kind == EVENT_FINISHED) {
             play->finished[event.finished.record]++;
-        else if (event.kind == EVENT_TRANSACTION_ENDED)
+            play->recorded += !event.finished.sqlstate[0];
+        } else if (event.kind == EVENT_TRANSACTION_ENDED)
             play->ended[event.ended.record]++;
         else if (event.kind == EVENT_CUT)
             play->cut = true;
@@ -166,7 +171,7 @@ static bool offer_server(struct play *play, size_t piece)
 static void check_seen(struct play *play, bool complete)
 {
     const struct writer *seen = &play->server.seen;
-    if (play->cut && play->copy_failed) {
+    if (play->cut && (play->copy_failed || play->gave_up)) {
         play->server.dead = true;
         return;
     }
@@ -217,6 +222,7 @@ static void client_says(struct play *play, struct input *input)
     const char *name = names[take(input) % 4];
     const char *other = names[take(input) % 4];
     struct writer *out = &play->client;
+    play->gave_up = play->gave_up || type == 'f';
     if (type == 'Q' || type == 'P')
         text(play, input, sql, sizeof sql);
     if (type == 'Q')
@@ -231,6 +237,30 @@ static void client_says(struct play *play, struct input *input)
         message_target_write(out, (enum client_message)type, other[0] == 'a' ? 'P' : 'S', name);
     else
         message_plain_write(out, type);
+}
+
+/* EXECUTE, in a Query or prepared. */
+static void client_executes(struct play *play, struct input *input)
+{
+    static const char *const texts[] = {"EXECUTE a", "SELECT 1; EXECUTE b; EXECUTE a",
+                                        "DROP TABLE t%u; EXECUTE c; ERROR", "EXECUTE c; ROLLBACK; EXECUTE b"};
+    char sql[64];
+    uint8_t what = take(input);
+    if (what & 4) {
+        const char *name = what & 1 ? "b" : "c";
+        message_parse_write(&play->client, name, what & 2 || *name == 'b' ? "EXECUTE a" : "EXECUTE b", 9,
+                            NULL, 0);
+        return;
+    }
+    unsigned number = play->next_statement++ & 0xffff;
+    play->allowed[number] = false;
+    const char *from = texts[what % 4];
+    const char *place = strstr(from, "%u");
+    if (place)
+        snprintf(sql, sizeof sql, "%.*s%u%s", (int)(place - from), from, number, place + 2);
+    else
+        snprintf(sql, sizeof sql, "%s", from);
+    message_query_write(&play->client, sql, strlen(sql));
 }
 
 /* ---- one input --------------------------------------------------------------------------------------- */
@@ -259,6 +289,10 @@ static void check_end(struct play *play)
     /* A statement that the client never got to send is not the engine's. */
     if (play->client.length)
         return;
+    if (!play->cut && !play->server.dead && play->next_record < RECORDS) {
+        CHECK(play->executed <= play->recorded);
+        CHECK(play->copy_failed || play->executed == play->recorded);
+    }
     for (unsigned i = 1; i < play->next_record; i++)
         CHECK(play->finished[i] == 1 && play->ended[i] == 1);
 }
@@ -271,7 +305,7 @@ static void trace_line(void *argument, const char *text)
 /* ENGINE_TRACE in the environment prints every message: to read a finding. */
 static void play_begin(struct play *play, bool may_refuse)
 {
-    struct engine_options options = {.held_message = 1000};
+    struct engine_options options = {.held_message = 1000, .read_ahead = 16};
     play->engine = engine_new(&options);
     CHECK(play->engine);
     play->may_refuse = may_refuse;
@@ -315,6 +349,8 @@ static void truthful(struct input *input, bool may_refuse)
             (void)model_run(&play->server);
         else if (what < 224)
             (void)offer_server(play, what - 191U);
+        else if (what >= 232 && what < 240)
+            client_executes(play, input);
         else
             settle(play);
         check_seen(play, false);

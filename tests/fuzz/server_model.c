@@ -74,6 +74,11 @@ static bool is_end(const char *statement)
     return strncmp(statement, "ROLLBACK", 8) == 0 || strncmp(statement, "COMMIT", 6) == 0;
 }
 
+static unsigned slot(const char *name)
+{
+    return *name ? 1 + (unsigned)(name[0] - 'a') % (MODEL_NAMES - 1) : 0;
+}
+
 /* False: it failed, or copy mode began and the rest waits for its end. */
 static bool run_statement(struct model *model, const char *statement)
 {
@@ -91,6 +96,12 @@ static bool run_statement(struct model *model, const char *statement)
         if (strncmp(statement, "COPY FAIL", 9) == 0)
             failed(model, "P0001", false);
         return false;
+    }
+    if (strncmp(statement, "EXECUTE ", 8) == 0) {
+        const char *text = model->statements[slot(statement + 8)];
+        if (!*text)
+            failed(model, "26000", false);
+        return *text && run_statement(model, text + 1);
     }
     const char *tag = "DONE";
     if (strncmp(statement, "BEGIN", 5) == 0) {
@@ -141,11 +152,6 @@ static void simple_query(struct model *model, const char *sql)
 }
 
 /* ---- extended query ---------------------------------------------------------------------------------- */
-
-static unsigned slot(const char *name)
-{
-    return *name ? 1 + (unsigned)(name[0] - 'a') % (MODEL_NAMES - 1) : 0;
-}
 
 static void parse(struct model *model, const uint8_t *payload, size_t n)
 {

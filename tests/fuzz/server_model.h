@@ -1,8 +1,8 @@
 /*
  * A server that always tells the truth: the smallest thing that answers protocol messages as PostgreSQL does,
- * as far as the order of replies goes. It knows BEGIN, COMMIT, ROLLBACK, COPY IN, ERROR, and a word that is a
- * syntax error; every other statement succeeds. What it says is kept twice: as sent, and as a client should
- * see it, with its syntax errors over substitutes turned into the refusal.
+ * as far as the order of replies goes. It knows BEGIN, COMMIT, ROLLBACK, COPY IN, EXECUTE, ERROR, and a word
+ * that is a syntax error; every other statement succeeds. What it says is kept twice: as sent, and as a
+ * client should see it, with its syntax errors over substitutes turned into the refusal.
  */
 #ifndef PGSLUICE_TESTS_FUZZ_SERVER_MODEL_H
 #define PGSLUICE_TESTS_FUZZ_SERVER_MODEL_H

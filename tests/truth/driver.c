@@ -7,6 +7,9 @@
  *    "answer": the server's, or null: offline}           -> {"effects": {...}, "findings": [...], "action":
  * ...}
  *
+ *   {"do": "plan", the same}                             -> {"text": the DO block, "spec", "columns",
+ * "steps", "action"}, or {"why": there is none}
+ *
  * test_truth.py compares what it says with what real servers do. No I/O but these lines; it ends at end of
  * file.
  */
@@ -17,11 +20,16 @@
 #include <talloc.h>
 
 #include "policy/catalog.h"
-#include "policy/policy.h"
+#include "policy/plan.h"
 
 static const struct conf conf = {
     .environment = "",
     .policy = {.profile = PROFILE_STANDARD, .small_table_rows = 10000, .small_table_size = 8 << 20}};
+
+/* The same where changes can be carried out, and no table is small. */
+static const struct conf online = {.environment = "",
+                                   .online = {.maintenance = "", .stall_budget = 100, .lock_time = 60000},
+                                   .policy = {.profile = PROFILE_STANDARD}};
 
 static const char *text_of(const json_t *in, const char *key)
 {
@@ -53,6 +61,7 @@ static json_t *judge(const void *memory, const json_t *in, const struct facts *f
 {
     const char *answer = json_string_value(json_object_get(in, "answer"));
     struct policy_context context = {.conf = &conf,
+                                     .first = true,
                                      .database = "",
                                      .role = "",
                                      .application = "",
@@ -68,6 +77,39 @@ static json_t *judge(const void *memory, const json_t *in, const struct facts *f
                      findings_json(verdict), "action", action_name(verdict->action));
 }
 
+static json_t *plan_json(const struct plan *plan)
+{
+    json_t *columns = json_array(), *steps = json_array();
+    for (size_t i = 0; i < plan->n_columns; i++)
+        json_array_append_new(columns, json_string(plan->columns[i]));
+    for (size_t i = 0; i < plan->n_steps; i++)
+        json_array_append_new(steps, json_pack("{ss sb ss ss}", "lock", lock_mode_name(plan->steps[i].lock),
+                                               "brief", plan->steps[i].brief, "what", plan->steps[i].what,
+                                               "sql", plan->steps[i].sql));
+    return json_pack("{ss ss ss? so so}", "text", plan->text, "tag", plan->tag, "spec", plan->spec, "columns",
+                     columns, "steps", steps);
+}
+
+static json_t *plan(const void *memory, const json_t *in, const struct facts *facts, const char *sql)
+{
+    const char *answer = text_of(in, "answer"), *why;
+    struct policy_context context = {.conf = &online,
+                                     .first = true,
+                                     .database = "",
+                                     .role = "",
+                                     .application = "",
+                                     .names = catalog_read(memory, answer, strlen(answer)),
+                                     .server_version =
+                                         (int)json_integer_value(json_object_get(in, "version"))};
+    const struct plan_request request = {
+        .facts = facts, .text = sql, .length = strlen(sql), .context = &context, .nonce = "nonce"};
+    const struct plan *made = plan_of(memory, &request, &why);
+    const struct verdict *verdict = policy_judge(memory, facts, &context);
+    json_t *out = made == NULL ? json_pack("{ss}", "why", why) : plan_json(made);
+    json_object_set_new(out, "action", json_string(action_name(verdict->action)));
+    return out;
+}
+
 static json_t *answer_to(const void *memory, const json_t *in)
 {
     const char *what = text_of(in, "do"), *sql = text_of(in, "sql");
@@ -76,7 +118,7 @@ static json_t *answer_to(const void *memory, const json_t *in)
     const struct facts *facts = facts_of(memory, sql, strlen(sql), PARSER_TEXT_MAX, true);
     if (strcmp(what, "questions") == 0)
         return json_pack("{ss?}", "questions", catalog_questions(memory, facts));
-    return judge(memory, in, facts);
+    return strcmp(what, "plan") == 0 ? plan(memory, in, facts, sql) : judge(memory, in, facts);
 }
 
 static void *answer_lines(void *unused)

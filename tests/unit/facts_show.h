@@ -151,6 +151,19 @@ static char *show_facts(const void *parent, const struct facts *f, const char *t
          f->only ? " only" : "", f->cascade ? " cascade" : "", f->concurrently ? " concurrently" : "",
          f->temporary ? " temporary" : "", f->unlogged ? " unlogged" : "", f->unique ? " unique" : "",
          f->partition_of ? " partition" : "");
+    static const char *const uses[] = {"star", "position", "star-inserted", "copy-from", "copy-to"};
+    for (size_t i = 0; i < f->n_row_users; i++) {
+        show(&s, "; %s ", uses[f->row_users[i].use]);
+        show_name(&s, &f->row_users[i].table);
+    }
+    if (f->prepared)
+        show(&s, "; prepared %s", f->prepared);
+    if (f->parameters)
+        show(&s, "; parameters");
+    if (f->uncomments)
+        show(&s, " uncomments");
+    if (f->lock)
+        show(&s, " mode:%d", f->lock);
     for (size_t i = 0; i < f->n_alters; i++)
         show_alter(&s, &f->alters[i]);
     for (size_t i = 0; i < f->n_columns; i++) {

@@ -20,6 +20,7 @@ static double now(void)
 
 static void test_fields_and_order(void **state)
 {
+    const char *actions[] = {"reject", "waived"};
     const char *rules[] = {"volatile-default", "column-name"};
     struct audit_decided decided = {.session = 42,
                                     .client = "192.0.2.7:53122",
@@ -36,6 +37,9 @@ static void test_fields_and_order(void **state)
                                     .would = "reject",
                                     .rules = rules,
                                     .n_rules = 2,
+                                    .actions = actions,
+                                    .table = "\"T\"",
+                                    .lock = "AccessExclusiveLock",
                                     .waiver = "volatile-default, agreed",
                                     .reason = "why"};
     struct audit *audit = open_log(path_of("fields"));
@@ -50,7 +54,7 @@ static void test_fields_and_order(void **state)
                                       .lock_wait_ms = -1,
                                       .txn = "open"};
     audit_finished(audit, &finished);
-    audit_transaction(audit, number, "committed");
+    audit_transaction(audit, number, number, "committed");
     audit_close(audit);
 
     size_t n;
@@ -67,11 +71,14 @@ static void test_fields_and_order(void **state)
                                         "\"environment\":",
                                         "\"kind\":",
                                         "\"object\":",
+                                        "\"table\":\"\\\"T\\\"\"",
+                                        "\"lock\":\"AccessExclusiveLock\"",
                                         "\"sql\":",
                                         "\"fingerprint\":",
                                         "\"verdict\":",
                                         "\"would\":",
                                         "\"rules\":",
+                                        "\"actions\":[\"reject\",\"waived\"]",
                                         "\"waiver\":",
                                         "\"reason\":",
                                         "\"seq\":2,",
@@ -85,6 +92,7 @@ static void test_fields_and_order(void **state)
                                         "\"seq\":3,",
                                         "\"record\":\"transaction\"",
                                         "\"of\":1",
+                                        "\"first\":1",
                                         "\"txn\":\"committed\""};
     const char *at = bytes;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {

@@ -1,6 +1,6 @@
 /*
- * `pgsluice audit verify` and `show`: every way of tampering is found, and what people read is right and
- * harmless.
+ * `pgsluice audit verify`, `show` and `summary`: every way of tampering is found, and what people read is
+ * right and harmless.
  */
 #include "audit_help.h"
 
@@ -74,7 +74,7 @@ static void make_log(const char *path)
                                                    .lock_wait_ms = -1,
                                                    .txn = "rolled_back"});
     decide(audit, "ALTER TABLE three");
-    audit_transaction(audit, 1, "committed");
+    audit_transaction(audit, 1, 1, "committed");
     audit_close(audit);
 }
 
@@ -200,6 +200,191 @@ static void test_show(void **state)
     says("TABLE one");
 }
 
+static const char *note_sqlstate; /* of what note() writes; NULL: it succeeded */
+
+/* One statement, with how it and its transaction ended; lines of `first` that are in the same transaction. */
+static uint64_t note(struct audit *audit, const struct audit_decided *decided, double duration_ms,
+                     uint64_t first, const char *txn)
+{
+    struct audit_decided whole = *decided;
+    whole.sql_length = strlen(whole.sql);
+    uint64_t number = audit_decided(audit, &whole);
+    audit_finished(audit, &(struct audit_finished){.decided = number,
+                                                   .sqlstate = note_sqlstate,
+                                                   .tag = "ALTER TABLE",
+                                                   .rows = -1,
+                                                   .duration_ms = duration_ms,
+                                                   .lock_wait_ms = -1});
+    audit_transaction(audit, number, first ? first : number, txn);
+    return number;
+}
+
+static const char *const two_rules[] = {"create-index", "column-type"};
+
+/* Under observe: an index that was quick, twice in one transaction; a rewrite that took long; a warning; a
+ * waiver; and two of which there is nothing to say. */
+static void make_observed(const char *path)
+{
+    static const char *const index_says[] = {"reject", "warn"}, *const waived_says[] = {"waived", "waived"};
+    static const char *const rewrite[] = {"volatile-default"}, *const rewrite_says[] = {"reject"};
+    struct audit *audit = open_log(path);
+    struct audit_decided quick = {.user = "deploy",
+                                  .database = "app",
+                                  .application = "rails",
+                                  .kind = "CREATE INDEX",
+                                  .table = "orders",
+                                  .lock = "ShareLock",
+                                  .sql = "CREATE INDEX ON orders (a)",
+                                  .fingerprint = 7,
+                                  .verdict = "allow",
+                                  .would = "reject",
+                                  .rules = two_rules,
+                                  .actions = index_says,
+                                  .n_rules = 2};
+    struct audit_decided slow = {.user = "admin\x1b",
+                                 .database = "app",
+                                 .kind = "ALTER TABLE",
+                                 .table = "items",
+                                 .lock = "AccessExclusiveLock",
+                                 .sql = "ALTER TABLE items ADD u uuid",
+                                 .fingerprint = 8,
+                                 .verdict = "allow",
+                                 .would = "reject",
+                                 .rules = rewrite,
+                                 .actions = rewrite_says,
+                                 .n_rules = 1};
+    struct audit_decided warned = quick, waived = quick, quiet = quick;
+    warned.would = "warn"; /* a log from before there were actions */
+    warned.actions = NULL;
+    waived.actions = waived_says;
+    waived.waiver = "create-index, column-type, agreed";
+    quiet.would = "allow";
+    quiet.n_rules = 0;
+    uint64_t first = note(audit, &quick, 12.5, 0, "committed");
+    note(audit, &quick, 20, first, "committed");
+    note(audit, &slow, 12300, 0, "rolled_back");
+    note(audit, &warned, 3, 0, "committed");
+    note(audit, &waived, 3, 0, "committed");
+    note(audit, &quiet, 1, 0, "committed");
+    note(audit, &quiet, 1, 0, "committed");
+    audit_close(audit);
+}
+
+static void test_summary_of_observed(void **state)
+{
+    const char *log = path_of("observed");
+    make_observed(log);
+    assert_int_equal(RUN("audit", "summary", log), 0);
+    says("7 statements, ");
+    says("all 7 under observe");
+    says("2 with nothing to say of, 1 waived, 1 warned, 3 refused (in 2 transactions)");
+    says("create-index                        2        1        1        1        3        4        0     "
+         "20.0 ms");
+    says("column-type                         0        3        1 ");
+    says("items                               1        0        0        1        1        0        0     "
+         "12.3 s");
+    says("(not set)");
+    says("would be refused (volatile-default)  AccessExclusiveLock  items  admin\\x1b");
+    says_not("\x1b");
+    says("With `profile: standard`, 3 of 7 statements would have been refused: create-index 2, "
+         "volatile-default 1.");
+    says("volatile-default is worth its refusals: record 7 took 12.3 s and held AccessExclusiveLock on "
+         "items.");
+    says("        create-index: warn  # 2, none took longer than 20.0 ms");
+    says_not("volatile-default: warn");
+    says("   shapes transac. committ.");
+}
+
+/* What the server refused took no time, and says nothing of the rule. */
+static void test_summary_of_failed(void **state)
+{
+    const char *log = path_of("observed.failed");
+    note_sqlstate = "42703";
+    make_observed(log);
+    note_sqlstate = NULL;
+    assert_int_equal(RUN("audit", "summary", log), 0);
+    says("create-index: none of the 2 is known to have succeeded, so how long they take is not known.\n");
+    says("Set `policy: {profile: standard}`.");
+    says_not("warn  #");
+    says_not("worth its refusals");
+}
+
+static void test_summary_json(void **state)
+{
+    const char *log = path_of("observed.json");
+    make_observed(log);
+    assert_int_equal(RUN("audit", "summary", "--format", "json", "--since", "1h", log), 0);
+    json_t *all = json_loads(output, 0, NULL);
+    json_int_t total, refused, transactions;
+    assert_non_null(all);
+    assert_int_equal(json_unpack(all, "{s:{s:I, s:{s:I, s:I}}}", "statements", "total", &total, "reject",
+                                 "statements", &refused, "transactions", &transactions),
+                     0);
+    assert_int_equal(total, 7);
+    assert_int_equal(refused, 3);
+    assert_int_equal(transactions, 2);
+    const json_t *rule = json_array_get(json_object_get(all, "rules"), 0);
+    assert_string_equal(json_string_value(json_object_get(rule, "name")), "create-index");
+    assert_int_equal(json_integer_value(json_object_get(rule, "committed")), 4);
+    const json_t *worst = json_array_get(json_object_get(all, "worst"), 0);
+    assert_string_equal(json_string_value(json_object_get(worst, "lock")), "AccessExclusiveLock");
+    assert_string_equal(json_string_value(json_object_get(worst, "txn")), "rolled_back");
+    const json_t *settings = json_object_get(all, "settings");
+    assert_int_equal(json_object_size(settings), 1);
+    assert_string_equal(json_string_value(json_object_get(settings, "create-index")), "warn");
+    json_decref(all);
+}
+
+static void test_summary_of_enforced(void **state)
+{
+    const char *log = path_of("enforced");
+    make_log(log);
+    assert_int_equal(RUN("audit", "summary", log), 0);
+    says("The policy in force refused 1 of 3 statements: volatile-default 1.");
+    says_not("would");
+    says_not("under observe");
+    spill(log, "rubbish\n", 8, "a");
+    assert_int_equal(RUN("audit", "summary", log), 1);
+    says(":7: not a JSON object");
+    says("refused 1 of 3");
+}
+
+static void test_summary_of_files(void **state)
+{
+    char error[256];
+    const char *log = path_of("sum"), *old = path_of("sum.1"), *rules[] = {"truncate"};
+    struct audit *audit = open_log(log);
+    struct audit_decided decided = {.user = "u",
+                                    .sql = "TRUNCATE t",
+                                    .verdict = "allow",
+                                    .would = "reject",
+                                    .rules = rules,
+                                    .n_rules = 1,
+                                    .sql_length = 10};
+    uint64_t number = audit_decided(audit, &decided);
+    assert_true(audit_wait(audit, number));
+    rename(log, old);
+    assert_true(audit_reopen(audit, log, true, error, sizeof error));
+    audit_finished(audit, &(struct audit_finished){
+                              .decided = number, .sqlstate = "42P01", .rows = -1, .duration_ms = 5});
+    audit_transaction(audit, number, number, "rolled_back");
+    audit_close(audit);
+    assert_int_equal(RUN("audit", "summary", log, old), 0); /* as a glob gives them: the newer one first */
+    says("truncate                            1        0        0        1        1        0        1      "
+         "5.0 ms");
+    assert_int_equal(RUN("audit", "summary", "--since", "2999-01-01", log, old), 0);
+    says("There is no statement since 2999-01-01 in these files");
+    assert_int_equal(RUN("audit", "summary", old, old), 2);
+    says("record 1 is there twice");
+    spill(path_of("empty.log"), "", 0, "w");
+    assert_int_equal(RUN("audit", "summary", path_of("empty.log")), 0);
+    says("no record");
+    spill(path_of("log.gz"), "\x1f\x8b\x08\x00", 4, "w");
+    assert_int_equal(RUN("audit", "summary", path_of("log.gz")), 2);
+    says("zcat");
+    assert_int_equal(RUN("audit", "summary", path_of("no-such-file")), 2);
+}
+
 static void test_usage(void **state)
 {
     assert_int_equal(RUN("audit"), 2);
@@ -213,6 +398,10 @@ static void test_usage(void **state)
     says("no such time");
     assert_int_equal(RUN("audit", "show", "--verdict", "maybe", "x"), 2);
     assert_int_equal(RUN("audit", "show", "--colour", "x"), 2);
+    assert_int_equal(RUN("audit", "summary"), 2);
+    assert_int_equal(RUN("audit", "summary", "--help"), 0);
+    assert_int_equal(RUN("audit", "summary", "--format", "xml", "x"), 2);
+    says("no such format");
     assert_int_equal(RUN("audit", "show", path_of("no-such-file")), 2);
 }
 
@@ -224,6 +413,11 @@ int main(void)
         cmocka_unit_test(test_verify_finds_missing_lines),
         cmocka_unit_test(test_verify_several_files),
         cmocka_unit_test(test_show),
+        cmocka_unit_test(test_summary_of_observed),
+        cmocka_unit_test(test_summary_of_failed),
+        cmocka_unit_test(test_summary_json),
+        cmocka_unit_test(test_summary_of_enforced),
+        cmocka_unit_test(test_summary_of_files),
         cmocka_unit_test(test_usage),
     };
     int failures = cmocka_run_group_tests(tests, folder_make, folder_remove);

@@ -95,7 +95,16 @@ static const struct {
     {"what can't be known is counted", "m.sql", "ALTER TABLE t ADD COLUMN x int DEFAULT f();",
      "1 with an effect that isn't known", 1, 0, 1, 0},
     {"a failure that no rule speaks of", "m.sql", "BEGIN;\nCREATE INDEX CONCURRENTLY i ON t (a);",
-     "m.sql:2:1: note: this fails: ", 2, 0, 0, 0},
+     "m.sql:2:1: warn: this fails: CONCURRENTLY cannot run inside a transaction block [fails]", 2, 0, 1, 0},
+    {"two at once are one message for golang-migrate", "1_x.up.sql",
+     "CREATE INDEX CONCURRENTLY i ON t (a);\nCREATE INDEX CONCURRENTLY j ON t (b);",
+     "1_x.up.sql:2:1: warn: this fails: CONCURRENTLY cannot run inside a transaction block, and "
+     "golang-migrate sends the statements of this file as one: put each into a file of its own [fails]",
+     2, 0, 2, 0},
+    {"one fails nowhere", "1_x.up.sql", "CREATE INDEX CONCURRENTLY i ON t (a);", "nothing found", 1, 0, 0, 0},
+    {"what fails when undone is a note", "1_x.down.sql",
+     "DROP INDEX CONCURRENTLY i;\nDROP INDEX CONCURRENTLY j;", "note: when undone (warn): this fails", 2, 0,
+     0, 2},
     {"both branches", "m.sql", "\\if :a\n" RISKY ";\n\\else\n" DROP_IT ";\n\\endif\n", "m.sql:2:50", 2, 1, 1,
      0},
 };
@@ -231,7 +240,7 @@ static void test_sarif(void **state)
     const json_t *run_ = json_array_get(json_object_get(json, "runs"), 0);
     const json_t *driver = json_object_get(json_object_get(run_, "tool"), "driver");
     const json_t *rules = json_object_get(driver, "rules");
-    assert_int_equal(json_array_size(rules), RULE_COUNT);
+    assert_int_equal(json_array_size(rules), RULE_COUNT + 1); /* and that it fails */
     const json_t *results = json_object_get(run_, "results");
     json_t *result;
     size_t i;
@@ -249,6 +258,29 @@ static void test_sarif(void **state)
     }
     assert_true(i >= 1);
     json_decref(json);
+}
+
+#define FAILING "BEGIN; CREATE INDEX CONCURRENTLY i ON orders (a);"
+
+/* What certainly fails is a finding in each format. */
+static void test_failing(void **state)
+{
+    static const struct {
+        const char *format, *expect;
+    } rows[] = {
+        {"json", "\"findings\":[{\"rule\":\"fails\",\"action\":\"warn\",\"line\":1,\"column\":8,"},
+        {"sarif", "\"ruleId\":\"fails\""},
+        {"sarif", "\"level\":\"warning\",\"message\":{\"text\":\"this fails: CONCURRENTLY"},
+        {"github", "::warning file=m.sql,line=1,endLine=1,col=8,endColumn=14,title=fails::this fails"},
+        {"gitlab", "\"check_name\":\"fails\""}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct job job = {.text = FAILING, .format = rows[i].format};
+        run(&job);
+        if (strstr(job.out, rows[i].expect) == NULL || !check_found(&job.count, ACTION_WARN) ||
+            check_found(&job.count, ACTION_ONLINE))
+            fail_msg("%s: not there: %s\n%s", rows[i].format, rows[i].expect, job.out);
+        free(job.out);
+    }
 }
 
 static void test_sarif_levels(void **state)
@@ -410,12 +442,13 @@ static void test_exit_codes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),           cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_down_counts),     cmocka_unit_test(test_transactions),
-        cmocka_unit_test(test_encodings),       cmocka_unit_test(test_double_byte),
-        cmocka_unit_test(test_sarif),           cmocka_unit_test(test_sarif_levels),
-        cmocka_unit_test(test_empty_documents), cmocka_unit_test(test_gitlab),
-        cmocka_unit_test(test_github),          cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_files),        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_down_counts),  cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_encodings),    cmocka_unit_test(test_double_byte),
+        cmocka_unit_test(test_failing),      cmocka_unit_test(test_sarif),
+        cmocka_unit_test(test_sarif_levels), cmocka_unit_test(test_empty_documents),
+        cmocka_unit_test(test_gitlab),       cmocka_unit_test(test_github),
+        cmocka_unit_test(test_exit_codes),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <talloc.h>
 
+#include "proxy/check/ahead.h"
 #include "proxy/check/report.h"
 
 #define RISKY "ALTER TABLE orders ADD COLUMN token uuid DEFAULT gen_random_uuid()"
@@ -33,6 +34,7 @@ struct job {
     const char *format; /* NULL: text */
     bool down_counts;
     const char *role;
+    const struct conf *conf; /* NULL: conf */
     char *out;
     struct check_count count;
 };
@@ -41,7 +43,7 @@ static void *run_job(void *argument)
 {
     struct job *job = argument;
     size_t size;
-    struct check check = {.context = {.conf = &conf,
+    struct check check = {.context = {.conf = job->conf == NULL ? &conf : job->conf,
                                       .database = "",
                                       .role = job->role == NULL ? "" : job->role,
                                       .application = ""},
@@ -51,6 +53,8 @@ static void *run_job(void *argument)
     const char *why;
     struct source *source =
         source_of(NULL, job->name == NULL ? "m.sql" : job->name, job->text, job->length, NULL, &why);
+    check.readers = readers_new(source);
+    readers_gather(check.readers, source, 0, check.context.conf->limits.statement);
     if (check.format->begin != NULL)
         check.format->begin(&check);
     check_source(&check, source);

@@ -49,15 +49,19 @@ static void rules_in_force(void **state)
     char *out = NULL;
     assert_int_equal(check(&out, TEST_DATA "/unit/conf/everything.yaml"), 0);
     expect(out, "/unit/conf/everything.yaml: fine\n");
-    expect(out, "\nvolatile-default          reject   policy, line 30\n"
-                "                          allow    override, line 36: when table='tmp.*'\n");
-    expect(out, "\nunparseable               warn     policy, line 28\n");
+    expect(out, "\nvolatile-default          reject   policy, line 42\n"
+                "                          allow    override, line 48: when table='tmp.*'\n");
+    expect(out, "\nunparseable               warn     policy, line 40\n");
     expect(out, "\ndrop-table                reject   profile strict\n");
     expect(out,
-           "\ncolumn-name               reject   policy, line 31, pattern ^[a-z][a-z0-9_]{0,62}$\n"
-           "                                   override, line 34: when database='app*' table='public.orders' "
+           "\ncolumn-name               reject   policy, line 43, pattern ^[a-z][a-z0-9_]{0,62}$\n"
+           "                                   override, line 46: when database='app*' table='public.orders' "
            "role='deploy' application='*' environment='production', pattern ^o_\n");
-    expect(out, "\nNot in this version: comment-required ");
+    expect(
+        out,
+        "\ncomment-required          reject   profile strict; in `check`; through the proxy it only warns");
+    expect(out, "\npositional-insert         warn     profile strict; in `check` only\n");
+    assert_null(strstr(out, "Not in this version"));
     free(out);
 }
 

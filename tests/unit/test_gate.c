@@ -582,6 +582,42 @@ static void check_row(const struct row *row)
         fail_msg("%s: backslash %d", row->name, list.backslash);
 }
 
+/* EXECUTE, or EXPLAIN of it: seen in every cut. */
+static void test_executes(void **state)
+{
+    static const struct {
+        const char *text;
+        bool executes;
+    } texts[] = {
+        {"execute a", true},
+        {"select 1; /* */ EXECUTE \"a\"(1)", true},
+        {"explain execute a", true},
+        {"explain analyze verbose execute a", true},
+        {"explain (analyze, costs off) execute a", true},
+        {"explain (format execute) select 1", false},
+        {"explain select execute from t", false},
+        {"select execute; prepare execute as select 1; grant execute on function f() to a", false},
+        {"'execute a'; \"execute\" a; executes", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t n = strlen(texts[i].text);
+        for (size_t step = 1; step <= n; step++) {
+            struct gate gate;
+            gate_init(&gate, true, TEXT_ASCII_SAFE);
+            for (size_t at = 0; at < n;) {
+                struct gate_statement found;
+                bool is;
+                at += gate_scan(&gate, (const uint8_t *)texts[i].text + at, n - at < step ? n - at : step,
+                                &found, &is);
+            }
+            (void)gate_finish(&gate, &(struct gate_statement){0}, NULL);
+            if (gate.executes != texts[i].executes)
+                fail_msg("%s, in steps of %zu: %d", texts[i].text, step, gate.executes);
+        }
+    }
+}
+
 static void test_rows(void **state)
 {
     (void)state;
@@ -707,9 +743,10 @@ static void test_encoding_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_rows_cut),
-        cmocka_unit_test(test_rows_model), cmocka_unit_test(test_members),
-        cmocka_unit_test(test_high),       cmocka_unit_test(test_encoding_names),
+        cmocka_unit_test(test_executes),       cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows_cut),       cmocka_unit_test(test_rows_model),
+        cmocka_unit_test(test_members),        cmocka_unit_test(test_high),
+        cmocka_unit_test(test_encoding_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,6 +220,31 @@ static void test_warnings_are_bounded(void **state)
     free(sql);
 }
 
+/* A new column's comment is looked for in its own message; what a later one brings isn't known, so nobody is
+ * refused for want of it. */
+static void test_comment_behind(void **state)
+{
+    static const char rejects[] = "policy: {rules: {comment-required: reject}}\n";
+    static const struct {
+        const char *sql;
+        size_t notices;
+    } rows[] = {
+        {"ALTER TABLE orders ADD c int", 1},
+        {"ALTER TABLE orders ADD c int; COMMENT ON COLUMN orders.c IS 'x'", 0},
+        {"BEGIN; ALTER TABLE orders ADD c int; SELECT 1; COMMENT ON COLUMN public.orders.c IS 'x'; COMMIT",
+         0},
+        {"COMMENT ON COLUMN orders.c IS 'x'; ALTER TABLE orders ADD c int", 1},
+        {"ALTER TABLE orders ADD c int, ADD d int; COMMENT ON COLUMN orders.c IS 'x'", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct judge_job *job = JUDGE(.sql = rows[i].sql, .conf = rejects);
+        assert_int_equal(job->judgement.as, JUDGED_FORWARD);
+        if (job->judgement.n_notices != rows[i].notices)
+            fail_msg("%s: %zu", rows[i].sql, job->judgement.n_notices);
+        judge_job_free(job);
+    }
+}
+
 static void test_syntax_is_left_to_the_server(void **state)
 {
     struct judge_job *job = JUDGE(.sql = "ALTER TABLE orders ADD COLUM x int int");
@@ -778,6 +803,7 @@ static void test_orphans_are_not_judged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_comment_behind),
         cmocka_unit_test(test_forwarded),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_position_in_a_later_statement),

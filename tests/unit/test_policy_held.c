@@ -27,6 +27,14 @@ static const struct {
     {"DO $$ BEGIN IF true THEN ALTER TABLE orders ADD COLUMN c int; END IF; END $$", "orders"},
     {"DO $$ BEGIN CREATE TABLE mine (a int); ALTER TABLE mine ADD COLUMN c int; END $$", NULL},
     {"UPDATE orders SET a = 1", NULL},
+    {"LOCK TABLE orders", "orders"},
+    {"LOCK orders, lines NOWAIT", "orders"},
+    {"LOCK TABLE ONLY shop.orders IN EXCLUSIVE MODE", "shop.orders"},
+    {"LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE", NULL},
+    {"LOCK TABLE orders IN ACCESS SHARE MODE", NULL},
+    {"LOCK TABLE pg_temp.orders", NULL},
+    {"DO $$ BEGIN LOCK TABLE orders IN ACCESS EXCLUSIVE MODE NOWAIT; END $$", "orders"},
+    {"DO $$ BEGIN LOCK TABLE lines IN EXCLUSIVE MODE; ALTER TABLE orders ADD COLUMN c int; END $$", "orders"},
     {"ALTER TABLE orders ADD", NULL}, /* can't be read */
 };
 
@@ -82,6 +90,7 @@ static const struct {
     {"", "DO $$ BEGIN UPDATE lines SET a = 1; END $$", ACTION_WARN},
     {"", "DO $$ BEGIN ALTER TABLE lines ADD COLUMN a int; END $$", ACTION_ALLOW},
     {"", "DO $$ BEGIN CREATE INDEX ON lines (a); END $$", ACTION_WARN},
+    {"", "DO $$ BEGIN LOCK TABLE lines; UPDATE lines SET a = 1; END $$", ACTION_WARN},
     {"", "LOCK TABLE lines", ACTION_ALLOW},
 };
 
@@ -95,7 +104,8 @@ static const struct finding *of_rule(const struct verdict *verdict)
 
 static void test_work(void **state)
 {
-    const struct policy_held held = {.table = "orders", .by = "ALTER TABLE", .seconds = 0.04};
+    const struct policy_held held = {
+        .table = "orders", .by = "ALTER TABLE", .mode = LOCK_ACCESS_EXCLUSIVE, .seconds = 0.04};
     for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
         struct conf *conf = configured(works[i].policy);
         struct policy_context context = context_of(conf);
@@ -113,7 +123,7 @@ static void test_work(void **state)
 
 static void test_small(void **state)
 {
-    const struct policy_held held = {.table = "lines", .by = "ALTER TABLE"};
+    const struct policy_held held = {.table = "lines", .by = "ALTER TABLE", .mode = LOCK_ACCESS_EXCLUSIVE};
     static const struct {
         double rows;
         char persistence;
@@ -145,7 +155,8 @@ static void test_small(void **state)
 
 static void test_long(void **state)
 {
-    struct policy_held held = {.table = "orders", .by = "DROP TABLE", .seconds = 4.2, .tell = true};
+    struct policy_held held = {
+        .table = "orders", .by = "DROP TABLE", .mode = LOCK_ACCESS_EXCLUSIVE, .seconds = 4.2, .tell = true};
     struct conf *conf = configured(STRICT);
     struct policy_context context = context_of(conf);
     void *memory = talloc_new(NULL);
@@ -164,11 +175,32 @@ static void test_long(void **state)
     conf_unref(conf);
 }
 
+/* Readers go on: the words say so. */
+static void test_exclusive(void **state)
+{
+    struct policy_held held = {.table = "orders", .by = "LOCK TABLE", .mode = LOCK_EXCLUSIVE};
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    context.held = &held;
+    const struct finding *finding = of_rule(judged(memory, "UPDATE lines SET a = 1", &context));
+    assert_string_equal(finding->message,
+                        "this UPDATE would run while nobody else can write orders, which this "
+                        "transaction's LOCK TABLE has locked");
+    assert_non_null(strstr(finding->detail,
+                           "keeps the ExclusiveLock on orders until the transaction ends: every "
+                           "INSERT, UPDATE and DELETE of others on orders waits for this UPDATE"));
+    assert_non_null(strstr(finding->hint, "without the LOCK TABLE"));
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
 static void *run_all(void *argument)
 {
     int *failed = argument;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_locks), cmocka_unit_test(test_work),
-                                       cmocka_unit_test(test_small), cmocka_unit_test(test_long)};
+                                       cmocka_unit_test(test_small), cmocka_unit_test(test_long),
+                                       cmocka_unit_test(test_exclusive)};
     *failed = cmocka_run_group_tests(tests, NULL, NULL);
     return NULL;
 }

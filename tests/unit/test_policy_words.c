@@ -41,6 +41,84 @@ static void test_documentation(void **state)
     assert_string_equal(rule_doc(RULE_truncate)->summary, "TRUNCATE removes every row at once");
 }
 
+/* ---- as people are told ---- */
+
+static const struct finding *told_of(const struct finding *all, size_t n, enum rule rule)
+{
+    for (size_t i = 0; i < n; i++)
+        if (all[i].rule == rule)
+            return &all[i];
+    return NULL;
+}
+
+/* What a framework writes: one sentence a rule, which names all columns; the verdict keeps them apart. */
+static void test_told_together(void **state)
+{
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    size_t n;
+    const struct verdict *verdict = judged(
+        memory,
+        "CREATE TABLE \"Posts\" (id serial PRIMARY KEY, \"authorId\" int, \"user\" text, \"createdAt\" "
+        "timestamp, seen timestamp, body json)",
+        &context);
+    assert_int_equal(verdict->n_findings, 7);
+    const struct finding *told = verdict_told(memory, verdict, &n);
+    assert_int_equal(n, 3);
+    const struct finding *types = told_of(told, n, RULE_column_type);
+    assert_string_equal(types->message,
+                        "columns id, \"createdAt\", seen and body have types that bring trouble later");
+    assert_non_null(strstr(types->detail, "\n\"createdAt\" and seen: timestamp without time zone"));
+    assert_non_null(strstr(types->hint, "\nbody: Use jsonb."));
+    assert_null(types->object);
+    const struct finding *names = told_of(told, n, RULE_column_name);
+    assert_string_equal(names->message,
+                        "column names \"authorId\" and \"createdAt\" don't follow the naming rule");
+    assert_memory_equal(names->detail, "Names here", 10); /* the same for both: said once */
+    assert_string_equal(told_of(told, n, RULE_reserved_word)->object, "user");
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
+/* Findings whose hint is SQL of their own stay apart, and what is waived or allowed isn't told. */
+static void test_told_apart(void **state)
+{
+    struct conf *conf = configured("policy: {waivers: {roles: [dba], require_reason: false}}");
+    struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    size_t n;
+    context.role = "dba";
+    verdict_told(memory, judged(memory, "DROP TABLE a, b", &context), &n);
+    assert_int_equal(n, 2);
+    verdict_told(memory,
+                 judged(memory, "ALTER TABLE t ADD a serial, ADD b serial, ADD c json, ADD d json", &context),
+                 &n);
+    assert_int_equal(n, 4); /* serial-column twice, rewrite-with-siblings, column-type */
+    verdict_told(memory, judged(memory, "/* pgsluice: allow drop-table */ DROP TABLE a, b", &context), &n);
+    assert_int_equal(n, 0);
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
+/* The parser cuts names as the server does; the rule sees how long they were. */
+static void test_long_name(void **state)
+{
+    static const char name[] = "a23456789_123456789_123456789_123456789_123456789_123456789_1234";
+    struct conf *conf = configured("");
+    struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    const char *sql = talloc_asprintf(memory, "ALTER TABLE t ADD COLUMN %s int", name);
+    const struct verdict *verdict = judged(memory, sql, &context);
+    assert_int_equal(verdict->n_findings, 1);
+    assert_int_equal(verdict->findings[0].rule, RULE_name_too_long);
+    assert_non_null(strstr(verdict->findings[0].message, "of 64 bytes"));
+    sql = talloc_asprintf(memory, "ALTER TABLE t ADD COLUMN %.63s int", name);
+    assert_int_equal(judged(memory, sql, &context)->n_findings, 0);
+    talloc_free(memory);
+    conf_unref(conf);
+}
+
 /* ---- hints ---- */
 
 static const char *const hinted[] = {
@@ -57,6 +135,7 @@ static const char *const hinted[] = {
     "ALTER TABLE orders ALTER COLUMN a SET NOT NULL",
     "ALTER TABLE orders ALTER COLUMN a TYPE bigint",
     "ALTER TABLE orders RENAME TO older",
+    "DROP TABLE orders",
 };
 
 static void assert_hint(const struct policy_context *context, const char *sql, const char *says)
@@ -67,6 +146,25 @@ static void assert_hint(const struct policy_context *context, const char *sql, c
     if (strstr(verdict->findings[0].hint, says) == NULL)
         fail_msg("%s: %s", sql, verdict->findings[0].hint);
     talloc_free(memory);
+}
+
+/* A key that takes an index over may yet look for NULLs; a hint that names one must be let through. */
+static void test_key_of_index(void **state)
+{
+    struct conf *conf = configured("");
+    const struct policy_context context = context_of(conf);
+    void *memory = talloc_new(NULL);
+    const struct verdict *verdict =
+        judged(memory, "ALTER TABLE orders ADD CONSTRAINT k PRIMARY KEY USING INDEX i", &context);
+    assert_int_equal(verdict->n_findings, 1);
+    assert_int_equal(verdict->action, ACTION_WARN);
+    assert_string_equal(verdict->findings[0].message,
+                        "adding this primary key reads all of orders while it is locked, unless every column "
+                        "of the index is NOT NULL already");
+    verdict = judged(memory, "ALTER TABLE orders ADD CONSTRAINT k UNIQUE USING INDEX i", &context);
+    assert_int_equal(verdict->n_findings, 0);
+    talloc_free(memory);
+    conf_unref(conf);
 }
 
 /* What the author wrote must not get lost on the safe way. */
@@ -87,6 +185,27 @@ static void test_hint_keeps(void **state)
                 "CREATE VIEW s.orders AS SELECT * FROM s.old;");
     assert_hint(&context, "ALTER TABLE orders ADD n int GENERATED ALWAYS AS IDENTITY",
                 "SELECT setval(pg_get_serial_sequence('orders', 'n'), nextval('orders_n_fill_seq'));");
+    assert_hint(&context, "ALTER TABLE orders ADD \"role\" \"Role\" NOT NULL", "ADD COLUMN role \"Role\";");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE \"My s\".\"T\"[]",
+                "ADD COLUMN a_new \"My s\".\"T\"[];");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE pg_catalog.\"char\"", "COLUMN a_new \"char\";");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE interval(3)", "COLUMN a_new interval(3);");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE interval day to second(3)[]",
+                "COLUMN a_new interval day to second(3)[];");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE interval year to month",
+                "COLUMN a_new interval year to month;");
+    assert_hint(&context, "ALTER TABLE orders ADD a text COLLATE \"C\" NOT NULL",
+                "ADD COLUMN a text COLLATE \"C\";");
+    assert_hint(&context, "ALTER TABLE orders ALTER a TYPE text COLLATE pg_catalog.\"de_DE\"",
+                "ADD COLUMN a_new text COLLATE pg_catalog.\"de_DE\";");
+    assert_hint(&context, "ALTER TABLE orders ADD CHECK (a > 0) NO INHERIT",
+                "CHECK (a > 0) NO INHERIT NOT VALID;");
+    assert_hint(&context, "ALTER TABLE orders ADD UNIQUE NULLS NOT DISTINCT (a) INCLUDE (b)",
+                "ON orders (a) INCLUDE (b) NULLS NOT DISTINCT;");
+    assert_hint(&context, "ALTER TABLE orders ADD UNIQUE (a) WITH (fillfactor = 70)",
+                "USING INDEX orders_a_key;\n-- and with your own WITH (...) / TABLESPACE");
+    assert_hint(&context, "ALTER TABLE orders ADD a text COMPRESSION lz4 UNIQUE USING INDEX TABLESPACE x",
+                "\n-- and with your own COMPRESSION or STORAGE / WITH (...) / TABLESPACE");
     conf_unref(conf);
 }
 
@@ -153,7 +272,9 @@ static void *run_all(void *argument)
     int *failed = argument;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_place), cmocka_unit_test(test_documentation),
-        cmocka_unit_test(test_each_hint),       cmocka_unit_test(test_hint_keeps),
+        cmocka_unit_test(test_told_together),   cmocka_unit_test(test_told_apart),
+        cmocka_unit_test(test_long_name),       cmocka_unit_test(test_each_hint),
+        cmocka_unit_test(test_hint_keeps),      cmocka_unit_test(test_key_of_index),
         cmocka_unit_test(test_deep_expression),
     };
     *failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "proxy/session/engine.h"
 #include "proxy/session/engine_ask.h"
+#include "proxy/session/engine_online.h"
 #include "proxy/wire/message.h"
 #include "script.h"
 
@@ -78,9 +79,10 @@ static void note_judge(struct run *run, const struct engine_judge *judge)
 {
     static const char *const occasions[] = {"query", "parse", "execute"};
     run->judging = true;
-    note(run, "judge %s%s%s%s%s", occasions[judge->occasion], judge->in_transaction ? " in-transaction" : "",
-         judge->scs ? "" : " scs-off", judge->uncertain ? " uncertain" : "",
-         judge->too_long ? " too-long" : "");
+    note(run, "judge %s%s%s%s%s%s", occasions[judge->occasion],
+         judge->in_transaction ? " in-transaction" : "", judge->scs ? "" : " scs-off",
+         judge->uncertain ? " uncertain" : "", judge->too_long ? " too-long" : "",
+         judge->screened ? " screened" : "");
     for (size_t i = 0; i < judge->n_statements; i++) {
         const struct engine_statement *statement = &judge->statements[i];
         if (statement->text != judge->sql + statement->offset)
@@ -106,6 +108,8 @@ static void drain(struct run *run)
                  event.finished.tag[0] ? " " : "", event.finished.tag);
         else if (event.kind == EVENT_TRANSACTION_ENDED)
             note(run, "ended %lu %s", (unsigned long)event.ended.record, ends[event.ended.end]);
+        else if (event.kind == EVENT_CHANGES)
+            note(run, "changes %ld of %zu", (long)event.changes.ids[0], event.changes.n);
         else
             note(run, "cut");
     }
@@ -217,19 +221,37 @@ static void expect_note(struct run *run, const char *wanted)
 
 /* ---- answers ----------------------------------------------------------------------------------------- */
 
-/* answer forward|refuse|let-read [code SL001] [message "…"] [position 7] [token t] [record 5]… [notice "…"]…
+/* "1=ALTER TABLE": the event's statement 1 was put by a text of ours. */
+static void add_rewrite(struct judgement *judgement, struct rewrite *rewrites, const char *value, bool change)
+{
+    rewrites[judgement->n_rewrites++] = (struct rewrite){
+        .statement = strtoul(value, NULL, 10), .tag = strchr(value, '=') + 1, .change = change};
+}
+
+/* "10,36,46": where the author's statement starts, its length, that of ours. */
+static void place_rewrite(struct rewrite *rewrite, const char *value)
+{
+    if (sscanf(value, "%u,%u,%u", &rewrite->start, &rewrite->old_length, &rewrite->new_length) != 3)
+        abort();
+}
+
+/* answer forward|refuse|let-read|rewrite [code SL001] [message "…"] [position 7] [token t] [record 5]…
+ * [notice "…"]…
  */
 static void answer(struct run *run, const struct step *step)
 {
     struct report notices[WORDS_MAX];
     uint64_t records[WORDS_MAX];
+    struct rewrite rewrites[WORDS_MAX];
     struct judgement judgement = {.token = "pgsluice_refused_test",
                                   .refusal = {.severity = "ERROR", .sqlstate = "SL001", .message = "refused"},
                                   .notices = notices,
-                                  .records = records};
-    judgement.as = strcmp(step->words[1], "forward") == 0  ? JUDGED_FORWARD
-                   : strcmp(step->words[1], "refuse") == 0 ? JUDGED_REFUSE
-                                                           : JUDGED_LET_SERVER_READ;
+                                  .records = records,
+                                  .rewrites = rewrites};
+    judgement.as = strcmp(step->words[1], "rewrite") == 0   ? JUDGED_REWRITE
+                   : strcmp(step->words[1], "forward") == 0 ? JUDGED_FORWARD
+                   : strcmp(step->words[1], "refuse") == 0  ? JUDGED_REFUSE
+                                                            : JUDGED_LET_SERVER_READ;
     for (unsigned i = 2; i + 1 < step->n; i += 2) {
         const char *what = step->words[i];
         const char *value = step->words[i + 1];
@@ -248,6 +270,12 @@ static void answer(struct run *run, const struct step *step)
         else if (strcmp(what, "notice") == 0)
             notices[judgement.n_notices++] =
                 (struct report){.severity = "WARNING", .sqlstate = "01000", .message = value};
+        else if (strcmp(what, "sql") == 0)
+            judgement.sql = value;
+        else if (strcmp(what, "change") == 0 || strcmp(what, "safe") == 0)
+            add_rewrite(&judgement, rewrites, value, *what == 'c');
+        else if (strcmp(what, "at") == 0)
+            place_rewrite(&rewrites[judgement.n_rewrites - 1], value);
         else
             fail(run, "unknown word in an answer: %s", what);
     }
@@ -280,6 +308,21 @@ static void ask(struct run *run, const struct step *step)
     feed_kept(run);
 }
 
+static bool screen(void *argument, const char *sql, size_t length)
+{
+    return memmem(sql, length, "token", 5) != NULL;
+}
+
+/* over: the change is complete; over M: it was undone */
+static void over(struct run *run, const struct step *step)
+{
+    struct report report = {
+        .severity = "ERROR", .sqlstate = "SL003", .message = step->n > 1 ? step->words[1] : ""};
+    engine_changes_over(run->engine, step->n > 1 ? &report : NULL);
+    drain(run);
+    feed_kept(run);
+}
+
 /* ---- steps ------------------------------------------------------------------------------------------- */
 
 static void option(struct run *run, const struct step *step)
@@ -302,6 +345,8 @@ static void option(struct run *run, const struct step *step)
 static void start(struct run *run)
 {
     run->options.may_hold = may_hold;
+    run->options.screen = screen;
+    run->options.read_ahead = run->cut.bytes || run->cut.at ? 8 : 0; /* as it arrives, and in one go */
     run->options.argument = run;
     run->engine = engine_new(&run->options);
     if (!run->engine)
@@ -346,6 +391,10 @@ static void other_step(struct run *run, const struct step *step)
         engine_watch(run->engine, strcmp(step->words[1], "on") == 0);
     else if (strcmp(verb, "ask") == 0)
         ask(run, step);
+    else if (strcmp(verb, "over") == 0)
+        over(run, step);
+    else if (strcmp(verb, "screen") == 0)
+        engine_screen(run->engine, strcmp(step->words[1], "on") == 0);
     else if (strcmp(verb, "waits") == 0)
         expect_waits(run, true);
     else if (strcmp(verb, "reads") == 0)

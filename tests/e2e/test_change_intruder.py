@@ -1,0 +1,93 @@
+"""
+An owner of a table who would like to become the worker: what its code tries while a change is carried out.
+"""
+import pytest
+
+import online_worker as online
+from online_worker import column, spec
+from test_change_worker import worker  # noqa: F401, a fixture
+
+ALL_SERVERS = True
+FILL = "ALTER TABLE t ADD COLUMN n int, ALTER COLUMN n SET DEFAULT evil()"
+
+
+@pytest.fixture
+def intruder(worker):  # noqa: F811
+    worker.server.sql("DROP TABLE IF EXISTS loot; CREATE TABLE loot (who text)", worker.database)
+    worker.server.sql("SET client_min_messages = error; DO $$BEGIN CREATE ROLE intruders_victim; EXCEPTION WHEN duplicate_object THEN END$$; "
+                      "GRANT intruders_victim TO %s; GRANT INSERT ON loot TO intruders_victim" % online.WORKER, worker.database)
+    worker.sql("CREATE FUNCTION take() RETURNS int LANGUAGE plpgsql AS $$BEGIN RESET ROLE; SET ROLE intruders_victim; "
+               "INSERT INTO loot VALUES (session_user); RETURN 1; EXCEPTION WHEN OTHERS THEN RETURN 0; END$$;"
+               "CREATE TABLE side (x int); CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS "
+               "$$BEGIN PERFORM public.take(); RETURN new; END$$;")
+
+    def evil(text):
+        worker.sql("CREATE OR REPLACE FUNCTION evil() RETURNS int LANGUAGE plpgsql AS $f$BEGIN %s; RETURN 1; END$f$" % text)
+        return worker.begin(FILL, spec(column("n", fill=True)))
+
+    worker.evil = evil
+    worker.loot = lambda: worker.server.sql("SELECT count(*) FROM loot", worker.database)
+    worker.start()
+    return worker
+
+
+def test_an_immutable_replacement(intruder):
+    """The planner would run it before anything had looked whether the function is ours."""
+    change = intruder.evil(
+        "EXECUTE 'CREATE OR REPLACE FUNCTION pg_temp.pgsluice_all_' || 't'::regclass::oid || '(bigint, bigint) RETURNS text "
+        "LANGUAGE plpgsql IMMUTABLE AS ''BEGIN PERFORM public.take(); RETURN ''''1 0 0''''; END'''")
+    online.harness.wait_until(lambda: "tries again" in (intruder.row(change)["throttled"] or ""))
+    intruder.sql("SELECT pgsluice.cancel(%d)" % change)
+    assert intruder.wait(change)["state"] == "undone"
+    assert intruder.loot() == "0"
+
+
+@pytest.mark.parametrize("text", ["INSERT INTO side VALUES (1)", "TRUNCATE side",
+                                  "CREATE TEMP TABLE IF NOT EXISTS own (x int); INSERT INTO own VALUES (1)",
+                                  "RESET ALL"])
+def test_other_tables(intruder, text):
+    """Without triggers and foreign keys; with deferred ones that would run as the worker."""
+    intruder.sql("CREATE CONSTRAINT TRIGGER later AFTER INSERT ON side DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+                 "EXECUTE FUNCTION taken()")
+    intruder.undone(intruder.evil(text), "0A000")
+    assert intruder.loot() == "0"
+
+
+def test_other_tables_in_a_check(intruder):
+    intruder.sql("CREATE FUNCTION chk(i int) RETURNS boolean LANGUAGE plpgsql AS "
+                 "$$BEGIN INSERT INTO public.side VALUES (i); RETURN true; END$$")
+    change = intruder.begin("ALTER TABLE t ADD CONSTRAINT c CHECK (chk(v)) NOT VALID", spec(kind="add-check"))
+    intruder.undone(change, "0A000")
+    assert intruder.sql("SELECT count(*) FROM side") == "0"
+
+
+def test_an_unrelated_trigger_stops_nothing(intruder):
+    intruder.sql("CREATE CONSTRAINT TRIGGER later AFTER INSERT ON side DEFERRABLE INITIALLY DEFERRED FOR EACH ROW "
+                 "EXECUTE FUNCTION taken(); ALTER TABLE side ENABLE ALWAYS TRIGGER later")
+    intruder.complete(intruder.evil("NULL"))
+
+
+def test_an_index_of_own_types(intruder):
+    intruder.sql("CREATE FUNCTION chk(i int) RETURNS boolean LANGUAGE sql AS 'SELECT public.take() >= 0'; "
+                 "CREATE DOMAIN dom AS int CHECK (public.chk(VALUE))")
+    for literal in ("'{1,2}'::public.dom[]", "'{1,2}'::dom[]"):
+        what = spec(kind="create-index", index={"sql": "CREATE INDEX CONCURRENTLY i ON public.t (v) WHERE v = ANY (%s)"
+                                                % literal, "name": "i", "if_not_exists": False})
+        assert intruder.wait(intruder.begin("SELECT", what))["state"] == "undone"
+        assert intruder.loot() == "0"
+
+
+def test_event_triggers(intruder):
+    """An ordinary one doesn't fire for us; one that fires always prevents the change from being begun."""
+    intruder.server.sql("CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS "
+                        "$$BEGIN IF session_user = '%s' THEN INSERT INTO public.loot VALUES (session_user); END IF; END$$; "
+                        "GRANT INSERT ON loot TO PUBLIC; CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE "
+                        "FUNCTION noted()" % online.WORKER, intruder.database)
+    index = spec(kind="create-index", index={"sql": "CREATE INDEX CONCURRENTLY i ON public.t (v)", "name": "i",
+                                             "if_not_exists": False})
+    intruder.complete(intruder.begin("SELECT", index))
+    intruder.complete(intruder.evil("NULL"))
+    assert intruder.loot() == "0"
+    intruder.server.sql("ALTER EVENT TRIGGER noted ENABLE ALWAYS", intruder.database)
+    with pytest.raises(RuntimeError, match="event trigger noted fires always"):
+        intruder.begin("SELECT", index)
