@@ -1,6 +1,6 @@
 /*
  * The functions that fill: PL/pgSQL text out of catalog names. Our own names in them begin with pgsluice_, so
- * that no column can be meant by accident.
+ * that no column can be meant by accident; operators, functions and types have their schema (owner.h).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,10 +23,12 @@ static bool taken(const struct column *column, const struct column *only)
 static const char *range_of(const struct work *work)
 {
     if (work->link.version >= 140000)
-        return "ctid >= ('(' || $1 || ',0)')::pg_catalog.tid AND ctid < ('(' || $2 || ',0)')::pg_catalog.tid";
-    return "ctid = ANY (ARRAY(SELECT ('(' || pgsluice_b || ',' || pgsluice_o || ')')::pg_catalog.tid "
-           "FROM pg_catalog.generate_series($1, $2 - 1) AS pgsluice_b, pg_catalog.generate_series(1, 291) AS "
-           "pgsluice_o))";
+        return "ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', $1)::pg_catalog.tid "
+               "AND ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', $2)::pg_catalog.tid";
+    return "ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT "
+           "pg_catalog.format('(%s,%s)', pgsluice_b, pgsluice_o)::pg_catalog.tid "
+           "FROM pg_catalog.generate_series($1, $2 OPERATOR(pg_catalog.-) 1::bigint) AS pgsluice_b, "
+           "pg_catalog.generate_series(1, 291) AS pgsluice_o))";
 }
 
 /* Waits in line like any statement of the application would; then the name must still mean this table. */
@@ -36,7 +38,9 @@ static char *entry(const struct filling *filling, const char *mode)
     return talloc_asprintf(
         work->row,
         "  LOCK TABLE ONLY %s IN %s MODE;\n"
-        "  IF pg_catalog.to_regclass(%s)::pg_catalog.oid IS DISTINCT FROM %u::pg_catalog.oid THEN\n"
+        "  IF NOT coalesce(pg_catalog.to_regclass(%s)::pg_catalog.oid OPERATOR(pg_catalog.=) "
+        "%u::pg_catalog.oid, "
+        "false) THEN\n"
         "    RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the table was renamed meanwhile';\n"
         "  END IF;\n",
         filling->leaf.sql, mode, sql_text(work, filling->leaf.sql), filling->leaf.oid);
@@ -70,7 +74,7 @@ static struct lists lists_of(const struct work *work, const struct column *only)
         lists.nulls = talloc_asprintf_append_buffer(lists.nulls, ", (%s IS NULL) AS pgsluice_null_%d",
                                                     column->sql, column->number);
         lists.counts = talloc_asprintf_append_buffer(
-            lists.counts, " || ' ' || pg_catalog.count(*) FILTER (WHERE pgsluice_null_%d)", column->number);
+            lists.counts, ", pg_catalog.count(*) FILTER (WHERE pgsluice_null_%d)", column->number);
     }
     return lists;
 }
@@ -88,8 +92,13 @@ static const char *untried(const struct filling *filling, const struct column *o
         return "";
     if (nulls->many)
         return talloc_asprintf(
-            work->row, " AND ((xmin::text::bigint - %" PRId64 ") & 4294967295) >= 2147483648", nulls->first);
-    return talloc_asprintf(work->row, " AND xmin::text::bigint <> ALL ('{%s}'::bigint[])", nulls->list);
+            work->row,
+            " AND ((xmin::pg_catalog.text::bigint OPERATOR(pg_catalog.-) %" PRId64 "::bigint) "
+            "OPERATOR(pg_catalog.&) 4294967295::bigint) OPERATOR(pg_catalog.>=) 2147483648::bigint",
+            nulls->first);
+    return talloc_asprintf(
+        work->row, " AND xmin::pg_catalog.text::bigint OPERATOR(pg_catalog.<>) ALL ('{%s}'::bigint[])",
+        nulls->list);
 }
 
 /* `behind` the inner SELECT: which rows it locks and how. Told is how many rows, in how many of them there is
@@ -98,18 +107,19 @@ static char *update_of(const struct filling *filling, const struct column *only,
 {
     const struct work *work = filling->work;
     struct lists lists = lists_of(work, only);
-    return talloc_asprintf(
-        work->row,
-        "  WITH pgsluice_filled AS (\n"
-        "    UPDATE ONLY %s SET %s WHERE ctid = ANY (ARRAY(\n"
-        "      SELECT ctid FROM ONLY %s WHERE %s AND %s%s %s))\n"
-        "    RETURNING (%s) AS pgsluice_needed%s)\n"
-        "  SELECT pg_catalog.count(*) || ' ' || pg_catalog.count(*) FILTER (WHERE pgsluice_needed) || ' ' "
-        "||\n"
-        "         CASE WHEN pg_catalog.count(*) > 0 THEN pg_catalog.txid_current() ELSE 0 END%s\n"
-        "    INTO pgsluice_told FROM pgsluice_filled;\n",
-        filling->leaf.sql, lists.set, filling->leaf.sql, range_of(work), lists.where, untried(filling, only),
-        behind, lists.needed[0] ? lists.needed : "false", lists.nulls, lists.counts);
+    return talloc_asprintf(work->row,
+                           "  WITH pgsluice_filled AS (\n"
+                           "    UPDATE ONLY %s SET %s WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(\n"
+                           "      SELECT ctid FROM ONLY %s WHERE %s AND %s%s %s))\n"
+                           "    RETURNING (%s) AS pgsluice_needed%s)\n"
+                           "  SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*),\n"
+                           "           pg_catalog.count(*) FILTER (WHERE pgsluice_needed),\n"
+                           "           CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) 0::bigint\n"
+                           "                THEN pg_catalog.txid_current() ELSE 0::bigint END%s)\n"
+                           "    INTO pgsluice_told FROM pgsluice_filled;\n",
+                           filling->leaf.sql, lists.set, filling->leaf.sql, range_of(work), lists.where,
+                           untried(filling, only), behind, lists.needed[0] ? lists.needed : "false",
+                           lists.nulls, lists.counts);
 }
 
 static bool make(struct filling *filling, struct owner_function *function, const char *what,
@@ -146,10 +156,11 @@ bool fill_make_list(struct filling *filling, const struct column *column)
     char *body = talloc_asprintf(
         filling->work->row,
         "DECLARE\n  pgsluice_told text;\nBEGIN\n%s"
-        "  SELECT pg_catalog.count(*) || ' ' || pg_catalog.pg_relation_size(%u)\n"
-        "           / pg_catalog.current_setting('block_size')::bigint || ' ' ||\n"
+        "  SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), pg_catalog.pg_relation_size(%u)\n"
+        "           OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::bigint,\n"
         "           pg_catalog.array_to_string(pg_catalog.array_agg(DISTINCT\n"
-        "           ((pgsluice_tid::text::point)[0])::bigint), ' ') INTO pgsluice_told\n"
+        "           ((pgsluice_tid::pg_catalog.text::pg_catalog.point)[0])::bigint), ' ')) INTO "
+        "pgsluice_told\n"
         "    FROM (SELECT ctid AS pgsluice_tid FROM ONLY %s WHERE %s IS NULL%s LIMIT $1) AS pgsluice_left;\n"
         "  RETURN coalesce(pgsluice_told, '0 0');",
         entry(filling, "ACCESS SHARE"), filling->leaf.oid, filling->leaf.sql, column->sql,

@@ -24,12 +24,14 @@ static char *not_null_sql(struct work *work, char *sql, const struct column *col
  * uses it a person has made. */
 const char *finish_only_defaults(const struct work *work, const struct column *column)
 {
-    return talloc_asprintf(
-        work->row,
-        "(SELECT pg_catalog.bool_and(d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass) "
-        "FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass "
-        "AND d.refobjid = %u AND d.deptype = 'n')",
-        column->sequence);
+    return talloc_asprintf(work->row,
+                           "(SELECT pg_catalog.bool_and(d.classid OPERATOR(pg_catalog.=) "
+                           "'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid) "
+                           "FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) "
+                           "'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid "
+                           "AND d.refobjid OPERATOR(pg_catalog.=) %u::pg_catalog.oid "
+                           "AND d.deptype OPERATOR(pg_catalog.=) 'n'::pg_catalog.\"char\")",
+                           column->sequence);
 }
 
 /* The sequence that filled makes room for the one that belongs to the identity, which goes on where it stood.
@@ -41,10 +43,13 @@ static char *identity_sql(struct work *work, char *sql, const struct column *col
     const char *table = sql_text(work, work->target.sql), *name = sql_text(work, column->name);
     return talloc_asprintf_append_buffer(
         sql,
-        "SELECT s.* INTO pgsluice_s FROM pg_catalog.pg_sequence s WHERE s.seqrelid = %u;\n"
-        "EXECUTE 'SELECT last_value, is_called FROM ' || %u::pg_catalog.regclass INTO pgsluice_v;\n"
+        "SELECT s.* INTO pgsluice_s FROM pg_catalog.pg_sequence s WHERE s.seqrelid "
+        "OPERATOR(pg_catalog.=) %u::pg_catalog.oid;\n"
+        "EXECUTE pg_catalog.format('SELECT last_value, is_called FROM %%s', "
+        "%u::pg_catalog.oid::pg_catalog.regclass) INTO pgsluice_v;\n"
         "ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;\n"
-        "EXECUTE 'DROP SEQUENCE ' || %u::pg_catalog.regclass || CASE WHEN %s THEN ' CASCADE' ELSE '' END;\n"
+        "EXECUTE pg_catalog.format('DROP SEQUENCE %%s %%s', %u::pg_catalog.oid::pg_catalog.regclass, "
+        "CASE WHEN %s THEN 'CASCADE' ELSE '' END);\n"
         "EXECUTE pg_catalog.format('ALTER TABLE %%s ALTER COLUMN %%I ADD GENERATED %s AS IDENTITY (START "
         "WITH %%s "
         "INCREMENT BY %%s MINVALUE %%s MAXVALUE %%s CACHE %%s %%s)', %s, %s, pgsluice_s.seqstart, "

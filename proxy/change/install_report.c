@@ -149,6 +149,9 @@ static void print_parameters(struct install *install)
 static const char beyond_sql[] =
     "SELECT string_agg(quote_ident(m.rolname), ', ') FROM pg_namespace n, pg_roles m"
     " WHERE n.nspname = 'pgsluice' AND " SCHEMA_BEYOND("$1", "n.nspowner");
+static const char administers_sql[] =
+    "SELECT " SCHEMA_ADMINISTERS("o", "$1") " FROM pg_roles o JOIN pg_namespace n ON n.nspowner = o.oid"
+                                            " WHERE n.nspname = 'pgsluice'";
 
 static void print_trust(struct install *install)
 {
@@ -169,6 +172,15 @@ static void print_trust(struct install *install)
             "install "
             "instead\n(`pgsluice uninstall` first), or give this database a worker of its own (--worker).\n",
             installer, PQgetvalue(result, 0, 0));
+    PQclear(result);
+    result = command_ask(&install->command, administers_sql, 1, values);
+    if (result != NULL && PQntuples(result) == 1 && !command_true(result, 0, 0))
+        printf("It also has to be a role that administers %s, and %s does not: nothing is carried out here. "
+               "Let a "
+               "superuser install\ninstead (`pgsluice uninstall` first), or a role with CREATEROLE that "
+               "makes the "
+               "worker's role itself (--worker).\n",
+               install->worker, installer);
     PQclear(result);
 }
 

@@ -16,6 +16,10 @@
 
 static const char replica[] = REPLICA("replica");
 
+/* What the owner's code has set or LISTENs to becomes the session's with COMMIT: forgotten in the same
+ * message, so that no statement of ours runs under it. */
+static const char forget[] = "; RESET ALL; UNLISTEN *; ";
+
 /* Autovacuum that is in the way of a lock is asked to yield at once. Not for batches, which take no lock that
  * it would mind: it reads pg_settings, which costs as much as a hundred rows. */
 static const char impatient[] = "SELECT pgsluice.impatient(); ";
@@ -93,6 +97,21 @@ static char *make_sql(struct work *work, const char *owner_sql, const char *name
     return sql;
 }
 
+/* The same where such a message has failed: perhaps behind its COMMIT, by a setting that was left there. */
+static void forget_all(struct link *link)
+{
+    struct failure why = link->failed;
+    bool (*interrupt)(void *) = link->interrupt;
+    link->interrupt = NULL;
+    bool lost = why.lost || !link->pg || !link_do(link, "RESET ALL") || !link_do(link, "UNLISTEN *") ||
+                !link_do(link, link_reset(link));
+    link->interrupt = interrupt;
+    if (lost)
+        link_close(link);
+    why.lost |= lost;
+    link->failed = why;
+}
+
 bool owner_run(struct work *work, const char *owner_sql, const char *body, const char *ours)
 {
     char *begun = talloc_asprintf(work->row, "BEGIN\n%s\nRETURN NULL;", body);
@@ -103,10 +122,12 @@ bool owner_run(struct work *work, const char *owner_sql, const char *body, const
     if (make && step)
         sql = talloc_asprintf(work->row,
                               "%sBEGIN; %s%s%s%sSET LOCAL ROLE %s; DROP FUNCTION pg_temp.pgsluice_step(); "
-                              "RESET ROLE; %s%sCOMMIT",
+                              "RESET ROLE; %s%sCOMMIT%s%s",
                               link_reset(&work->link), replica, impatient, make, step, owner_sql,
-                              ours ? ours : "", ours ? "; " : "");
+                              ours ? ours : "", ours ? "; " : "", forget, link_reset(&work->link));
     bool good = link_do(&work->link, sql);
+    if (!good)
+        forget_all(&work->link);
     talloc_free(begun);
     talloc_free(make);
     talloc_free(step);
@@ -152,10 +173,12 @@ PGresult *owner_call(struct work *work, const struct owner_function *function, i
                               "%sBEGIN; SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = "
                               "%" PRId64 "; SET LOCAL lock_timeout = %" PRId64
                               "; %s%sSELECT pg_temp.%s(%" PRId64 "::bigint, %" PRId64
-                              "::bigint); SET LOCAL statement_timeout = 0; %sCOMMIT",
+                              "::bigint); SET LOCAL statement_timeout = 0; %sCOMMIT%s%s",
                               link_reset(&work->link), most, most * 9 / 10, replica, check, function->name,
-                              first, second, after);
+                              first, second, after, forget, link_reset(&work->link));
     PGresult *result = link_exec(&work->link, sql);
+    if (!result)
+        forget_all(&work->link);
     talloc_free(check);
     talloc_free(after);
     talloc_free(sql);
@@ -167,7 +190,9 @@ const char *owner_lock(const struct work *work, const char *mode)
     return talloc_asprintf(
         work->row,
         "PERFORM pgsluice.lock(%u::pg_catalog.oid::pg_catalog.regclass, '%s', %" PRId64 ", %" PRId64 ");\n"
-        "IF pg_catalog.to_regclass(%s)::pg_catalog.oid IS DISTINCT FROM %u::pg_catalog.oid THEN\n"
+        "IF NOT coalesce(pg_catalog.to_regclass(%s)::pg_catalog.oid OPERATOR(pg_catalog.=) "
+        "%u::pg_catalog.oid, "
+        "false) THEN\n"
         "  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the table was renamed meanwhile';\n"
         "END IF;\n",
         work->row->relation, mode, work->online->stall_budget ? work->online->stall_budget : 100,

@@ -4,8 +4,11 @@
  * that belongs to the owner and lives in pg_temp, where SET ROLE and RESET ROLE are refused. What remains is
  * closed here:
  *
- *   * It may change settings of the session. So each message begins with RESET ALL, and search_path is set by
- * a utility statement before we name anything.
+ *   * It may change settings of the session. So each message begins and ends with RESET ALL, and search_path
+ * is set by a utility statement before we name anything.
+ *   * Others may have made operators in a schema on the owner's search_path (public), which fit better than
+ * those of pg_catalog, and would run as the owner. So in what we write for the owner each operator, function
+ * and type has its schema, and what has an operator hidden in it (IS DISTINCT FROM, IN, LIKE) isn't used.
  *   * It may replace the function by one that runs as its caller. So a function is made in the transaction
  * that calls it, or called behind a statement that fails unless its row in pg_proc is the one that we made.
  *   * It may leave code for COMMIT, which would run as us: deferred triggers and cursors WITH HOLD. In

@@ -22,6 +22,22 @@ extern const char schema_sql[];  /* NUL-terminated */
     " EXISTS (SELECT FROM pg_catalog.pg_roles m WHERE " SCHEMA_BEYOND(                                       \
         "session_user", "n.nspowner") " OR " SCHEMA_BEYOND("current_user", "n.nspowner") "))))"
 
+/*
+ * The same for the worker, who stays for long in a database that it has entered: code of the schema's owner
+ * that runs there may wait until the worker is made a member of one more role. So an owner who is no
+ * superuser has to be one who could be the worker in any case: who administers that role.
+ */
+#define SCHEMA_TRUSTED_BY_WORKER                                                                             \
+    SCHEMA_TRUSTED " AND EXISTS (SELECT FROM pg_catalog.pg_namespace n"                                      \
+                   " JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner"                                       \
+                   " WHERE n.nspname = 'pgsluice' AND " SCHEMA_ADMINISTERS("o", "session_user") ")"
+
+/* Before 16 CREATEROLE administers every role that is no superuser. */
+#define SCHEMA_ADMINISTERS(owner, role)                                                                      \
+    "(" owner ".rolsuper OR pg_catalog.pg_has_role(" owner ".oid, " role ", 'MEMBER WITH ADMIN OPTION')"     \
+    " OR (" owner ".rolcreaterole AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4"     \
+    " < 160000))"
+
 /* Is `role` a member of m, which `owner` may not act as? Since 16 a membership can be one that gives no
  * rights. */
 #define SCHEMA_BEYOND(role, owner)                                                                           \

@@ -153,7 +153,7 @@ struct change_row *store_row(const void *parent, struct link *link, int64_t id)
 enum store_presence store_presence(struct link *link)
 {
     PGresult *result =
-        link_exec(link, "SELECT to_regclass('pgsluice.change') IS NOT NULL AND " SCHEMA_TRUSTED);
+        link_exec(link, "SELECT to_regclass('pgsluice.change') IS NOT NULL AND " SCHEMA_TRUSTED_BY_WORKER);
     enum store_presence presence = STORE_UNKNOWN;
     if (result && PQntuples(result) == 1)
         presence = PQgetvalue(result, 0, 0)[0] == 't' ? STORE_PRESENT : STORE_ABSENT;

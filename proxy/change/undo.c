@@ -54,11 +54,12 @@ static char *sequences(struct work *work)
     for (size_t i = 0; i < work->n_columns; i++) {
         const struct column *column = &work->columns[i];
         if (column->identity && column->name)
-            sql = talloc_asprintf_append_buffer(
-                sql,
-                "IF %s THEN\n  ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;\n"
-                "  EXECUTE 'DROP SEQUENCE ' || %u::pg_catalog.regclass || ' CASCADE';\nEND IF;\n",
-                finish_only_defaults(work, column), work->target.sql, column->sql, column->sequence);
+            sql = talloc_asprintf_append_buffer(sql,
+                                                "IF %s THEN\n  ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;\n"
+                                                "  EXECUTE pg_catalog.format('DROP SEQUENCE %%s CASCADE', "
+                                                "%u::pg_catalog.oid::pg_catalog.regclass);\nEND IF;\n",
+                                                finish_only_defaults(work, column), work->target.sql,
+                                                column->sql, column->sequence);
     }
     return sql;
 }

@@ -49,8 +49,8 @@ def begin(server, database, safe, what, table="public.t", user=OWNER):
     """Commits a change; returns its id."""
     out = server.sql(
         "BEGIN; CREATE TEMP TABLE before ON COMMIT DROP AS SELECT array_agg(oid) AS them FROM pg_constraint "
-        "WHERE conrelid = '%s'::regclass;\n%s;\n"
-        "SELECT 'change ' || pgsluice.begin_change('%s'::regclass, $j$%s$j$::jsonb, coalesce(them, '{}'), NULL) "
+        "WHERE conrelid OPERATOR(pg_catalog.=) '%s'::regclass::oid;\n%s;\n"
+        "SELECT format('change %%s', pgsluice.begin_change('%s'::regclass, $j$%s$j$::jsonb, coalesce(them, '{}'), NULL)) "
         "FROM before; COMMIT;" % (table, safe, table, json.dumps(what)), database, user)
     return int(re.search(r"change (\d+)", out).group(1))
 

@@ -91,3 +91,35 @@ def test_event_triggers(intruder):
     intruder.server.sql("ALTER EVENT TRIGGER noted ENABLE ALWAYS", intruder.database)
     with pytest.raises(RuntimeError, match="event trigger noted fires always"):
         intruder.begin("SELECT", index)
+
+
+def test_operators_of_others(intruder):
+    """Whoever may create in a schema on the owner's search_path offers operators that fit better than pg_catalog's."""
+    intruder.server.sql("CREATE SCHEMA offers; GRANT USAGE ON SCHEMA offers TO PUBLIC; ALTER ROLE %s IN DATABASE \"%s\" "
+                        "SET search_path = public, offers" % (online.OWNER, intruder.database), intruder.database)
+    pairs = [(left, right) for left in ("text", "bigint", "int", "oid", "regclass", '"char"', "smallint")
+             for right in ("text", "bigint", "int", "oid", "regclass", '"char"', "anyelement") if left != right]
+    for i, (left, right) in enumerate(pairs):
+        intruder.server.sql("CREATE FUNCTION offers.planted%d(%s, %s) RETURNS text LANGUAGE plpgsql AS "
+                            "$$BEGIN RAISE EXCEPTION 'planted'; END$$" % (i, left, right), intruder.database)
+        intruder.server.sql("".join("CREATE OPERATOR offers.%s (FUNCTION = offers.planted%d, LEFTARG = %s, RIGHTARG = %s);"
+                                    % (operator, i, left, right) for operator in ("||", "=", ">", "-", "/", "&", "<>")),
+                            intruder.database)
+    intruder.complete(intruder.evil("NULL"))
+    intruder.complete(intruder.begin(
+        "ALTER TABLE t ADD COLUMN i int; SELECT pgsluice.add_sequence('t', 'i', 'int', '')",
+        spec(column("i", fill=True, not_null=True, identity={"always": False}))))
+    cancelled = intruder.begin("ALTER TABLE t ADD COLUMN j int; SELECT pgsluice.add_sequence('t', 'j', 'int', '')",
+                               spec(column("j", fill=True, not_null=True, identity={"always": False})))
+    intruder.sql("SELECT pgsluice.cancel(%d)" % cancelled)
+    assert intruder.wait(cancelled)["state"] in ("undone", "complete")
+
+
+@pytest.mark.parametrize("text", ["SET default_transaction_isolation = ''serializable''; SET work_mem = ''64kB''",
+                                  "SET statement_timeout = 1", "LISTEN noise; NOTIFY noise, ''x''",
+                                  "SET default_transaction_read_only = on", "SET TimeZone = ''Asia/Kathmandu''"])
+def test_what_a_default_leaves_behind(intruder, text):
+    """It is gone before the next statement of the worker, and stops nothing."""
+    intruder.sql("CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $f$BEGIN EXECUTE '%s'; RETURN 1; "
+                 "EXCEPTION WHEN invalid_parameter_value THEN RETURN 2; END$f$" % text.replace("'", "''").replace("''''", "''"))
+    intruder.complete(intruder.evil("PERFORM public.leaves()"))

@@ -12,6 +12,11 @@ from online_worker import OWNER, column, spec, unique
 ALL_SERVERS = True
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM generate_series(1, 100) i"
 
+PLANTED = ("CREATE OR REPLACE FUNCTION pgsluice.home() RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN"
+           " INSERT INTO public.loot SELECT current_user; RETURN ''; END $$;"
+           "INSERT INTO pgsluice.change (relation, table_schema, table_name, owner, session_role, application, kind, home,"
+           " spec, columns) VALUES (1, '', '', 1, '', '', 'add-column', '', '{}', '{}')")
+
 
 def unready(server, database):
     online_worker.prepare(server, database)
@@ -46,10 +51,7 @@ def test_a_schema_of_a_databases_owner(server, database, proxy_factory):
     told = install(server, database, user="mallory")
     assert "mallory is no superuser" in told and "mallory is no member of" in told and OWNER in told
     server.sql("CREATE TABLE public.loot (who text); GRANT ALL ON public.loot TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC;"
-               "CREATE OR REPLACE FUNCTION pgsluice.home() RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN"
-               " INSERT INTO public.loot SELECT current_user; RETURN ''; END $$;"
-               "INSERT INTO pgsluice.change (relation, table_schema, table_name, owner, session_role, application, kind, home,"
-               " spec, columns) VALUES (1, '', '', 1, '', '', 'add-column', '', '{}', '{}')", database, "mallory")
+               + PLANTED, database, "mallory")
     proxy_factory(server, online_worker.config(server))
     time.sleep(4)
     assert server.sql("SELECT count(*) FROM loot", database) == "0"
@@ -58,18 +60,35 @@ def test_a_schema_of_a_databases_owner(server, database, proxy_factory):
 
 
 def test_a_databases_owner_who_may_as_much(server, database):
-    """A worker that may no more than the owner believes him; one more membership, and it doesn't."""
+    """Commands that may no more than the owner believe him; one more membership, and they don't."""
     role(server, "db_owner", "own_worker", "other_owner")
     server.sql("REVOKE other_owner FROM own_worker; GRANT db_owner TO own_worker;"
                "ALTER DATABASE \"%s\" OWNER TO db_owner" % database)
     told = install(server, database, "--worker", "own_worker", user="db_owner")
-    assert "db_owner is no superuser" in told and "no member of" not in told
+    assert "db_owner is no superuser" in told and "no member of" not in told and "administers own_worker" in told
     asked = ("changes", "--connect", conninfo(server, database, "own_worker"))
     assert command(*asked).returncode == 0
     server.sql("GRANT other_owner TO own_worker")
     done = command(*asked)
     assert done.returncode == 2 and "left out" in done.stderr
     server.sql("REVOKE other_owner, db_owner FROM own_worker")
+
+
+def test_a_databases_owner_who_waits(server, database, proxy_factory):
+    """The worker stays for long: only an owner who administers its role is believed by it."""
+    role(server, "waiting_owner", "waiting_worker")
+    server.sql("ALTER DATABASE \"%s\" OWNER TO waiting_owner; ALTER ROLE waiting_worker LOGIN" % database)
+    told = install(server, database, "--worker", "waiting_worker", user="waiting_owner")
+    assert "administers waiting_worker" in told and "no member of" not in told
+    server.sql("CREATE TABLE public.loot (who text); GRANT ALL ON public.loot TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC;"
+               + PLANTED, database, "waiting_owner")
+    proxy_factory(server, online_worker.config(server).replace("user=" + WORKER, "user=waiting_worker"))
+    time.sleep(4)
+    assert server.sql("SELECT count(*) FROM loot", database) == "0"
+    server.sql("GRANT waiting_worker TO waiting_owner WITH ADMIN OPTION")
+    proxy_factory(server, online_worker.config(server).replace("user=" + WORKER, "user=waiting_worker"))
+    online_worker.harness.wait_until(lambda: server.sql("SELECT count(*) FROM loot", database) != "0")
+    server.sql("REVOKE waiting_worker FROM waiting_owner")
 
 
 def test_locked_rows_of_paused_changes(server, database, proxy_factory):
