@@ -9,8 +9,11 @@
 --     could have made one. It is owned by a superuser, or by the database's owner if that one is a member of every role
 --     that the reader is a member of: an owner of some database must not gain the rights of the worker. Sessions that
 --     call lock() and the worker that reads pgsluice.change both have to ask.
---   * pgsluice.change is written by begin_change() (EXECUTE for PUBLIC), by the steering functions, and by the
---     worker. begin_change() refuses a table whose owner session_user isn't a member of.
+--   * pgsluice.change is written by begin_checked() (EXECUTE for PUBLIC), by the steering functions, and by the
+--     worker. What counts is current_user, who is asked by row-level security: session_user may be a superuser, or the
+--     worker, whose session runs a function of somebody else. begin_change(), with its caller's rights, writes a row of
+--     pgsluice.asked, which only a member of the owner of the table and of all below it can; begin_checked() takes
+--     that of its own transaction away again.
 --   * Anybody may read the rows about tables of roles that he is a member of; pg_monitor sees all of them in the view
 --     pgsluice.progress, without what may quote rows of the table.
 --   * The worker is a login without attributes, a member (INHERIT FALSE where 16 and later can say so) of the
@@ -45,8 +48,8 @@
 --   mode as LOCK TABLE says it: 'ACCESS EXCLUSIVE'. A lock_timeout of the session that is shorter than total_ms counts
 --   in its place. Partitions and children are locked too.
 -- pgsluice.lock_all(relations regclass[], modes text[], stall_ms int, total_ms int) RETURNS void: several tables, all or none.
---   Two calls of lock() would hold the first table for as long as the second takes. SHARE ROW EXCLUSIVE may also be
---   had by who has REFERENCES on the table, where a superuser installed the schema.
+--   Two calls of lock() would hold the first table for as long as the second takes. SHARE ROW EXCLUSIVE of a table that
+--   the caller may refer to (REFERENCES), but not LOCK, is left to his ALTER TABLE.
 --   After 2 s and then every 10 s a NOTICE (SQLSTATE SL102) names the blocker: pid, user, application, state, age,
 --   query. At the end: ERROR 55P03, with message, detail (the blocker) and hint.
 -- pgsluice.add_sequence(relation regclass, column_name name, type text, options text) RETURNS regclass: INVOKER. Call it
@@ -56,7 +59,8 @@
 --   text of the sequence options ("START WITH 5"), '' if none.
 -- pgsluice.relation_name(relation regclass, columns text[], label text) RETURNS name: as ChooseRelationName() would. Label
 --   key, pkey (no columns), excl, idx or seq; columns INCLUDEd columns too.
--- pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint: DEFINER.
+-- pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint: INVOKER; what follows is
+--   done by pgsluice.begin_checked(), DEFINER, with the same arguments.
 --   Call it with the lock on the table held; without one, it takes SHARE UPDATE EXCLUSIVE, or fails at once. Checks what
 --   must hold before anything is changed: no ENABLE ALWAYS or REPLICA trigger or rule on UPDATE; FORCE ROW LEVEL SECURITY;
 --   a worker role that is a member of the owner; no temporary or foreign table; no unfinished change of this table, its
@@ -65,7 +69,7 @@
 --   writes the row, and, where nonce is given, RAISEs INFO with MESSAGE nonce, DETAIL the id, ERRCODE 'SL100'.
 --   What it refuses is ERROR with ERRCODE 'SL001', DETAIL and HINT. relation may be a partitioned parent: the spec stays
 --   that of the parent, the worker goes through the leaves.
--- pgsluice.pause(bigint), resume(bigint), cancel(bigint) RETURNS text (the state): DEFINER; for members of the owner.
+-- pgsluice.pause(bigint), resume(bigint), cancel(bigint) RETURNS text (the state): INVOKER; for members of the owner.
 -- pgsluice.impatient(ms int) RETURNS boolean: deadlock_timeout for the transaction, from 1 ms to what it is set to anyway;
 --   with the installer's rights where the caller has none. False: the installer hasn't either.
 -- For the worker alone: pgsluice.replica() RETURNS boolean sets session_replication_role for the transaction, likewise.
@@ -162,10 +166,14 @@ CREATE POLICY see ON pgsluice.change FOR SELECT USING (
 -- What another database's dump has brought is no work for it, although people see it.
 DROP POLICY IF EXISTS at_home ON pgsluice.change;
 CREATE POLICY at_home ON pgsluice.change AS RESTRICTIVE FOR ALL TO $WORKER$ USING (home = pgsluice.home());
+-- Steering is no more than this.
+DROP POLICY IF EXISTS steer ON pgsluice.change;
+CREATE POLICY steer ON pgsluice.change FOR UPDATE USING (pgsluice.acts_as(current_user, owner));
 DROP POLICY IF EXISTS work ON pgsluice.change;
 CREATE POLICY work ON pgsluice.change FOR UPDATE TO $WORKER$ USING (true) WITH CHECK (true);
 REVOKE ALL ON pgsluice.change FROM PUBLIC;
 GRANT SELECT ON pgsluice.change, pgsluice.change_id_seq TO PUBLIC; -- the sequence for pg_dump
+GRANT UPDATE (wanted) ON pgsluice.change TO PUBLIC;
 GRANT UPDATE (state, wanted, phase, progress, throttled, error_code, error_message, error_detail, worker, started_at,
   heartbeat_at, finished_at) ON pgsluice.change TO $WORKER$;
 
@@ -206,13 +214,13 @@ GRANT SELECT ON pgsluice.progress TO PUBLIC;
 
 -- Whoever may not see a change is told the same as if it were not there.
 CREATE OR REPLACE FUNCTION pgsluice.steer(change bigint, wish text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 #variable_conflict use_column
 DECLARE
   it record;
 BEGIN
   SELECT c.id, c.state, c.owner INTO it FROM pgsluice.change c WHERE c.id = steer.change FOR UPDATE;
-  IF it.id IS NULL OR NOT pgsluice.acts_as(session_user, it.owner) THEN
+  IF it.id IS NULL OR NOT pgsluice.acts_as(current_user, it.owner) THEN
     RAISE EXCEPTION 'there is no change % of a table of yours in this database', change
       USING ERRCODE = 'no_data_found', HINT = 'SELECT id, state, "table" FROM pgsluice.progress lists them.';
   ELSIF it.state IN ('complete', 'undone') OR (it.state = 'undoing' AND wish <> 'run') THEN
@@ -222,16 +230,15 @@ BEGIN
   UPDATE pgsluice.change SET wanted = wish WHERE id = it.id;
   RETURN it.state;
 END $$;
-REVOKE ALL ON FUNCTION pgsluice.steer(bigint, text) FROM PUBLIC;
-
 CREATE OR REPLACE FUNCTION pgsluice.pause(change bigint) RETURNS text
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''pause'')';
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''pause'')';
 CREATE OR REPLACE FUNCTION pgsluice.resume(change bigint) RETURNS text
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''run'')';
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''run'')';
 CREATE OR REPLACE FUNCTION pgsluice.cancel(change bigint) RETURNS text
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''cancel'')';
-REVOKE ALL ON FUNCTION pgsluice.pause(bigint), pgsluice.resume(bigint), pgsluice.cancel(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgsluice.pause(bigint), pgsluice.resume(bigint), pgsluice.cancel(bigint) TO PUBLIC;
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'SELECT pgsluice.steer(change, ''cancel'')';
+REVOKE ALL ON FUNCTION pgsluice.steer(bigint, text), pgsluice.pause(bigint), pgsluice.resume(bigint), pgsluice.cancel(bigint)
+  FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgsluice.steer(bigint, text), pgsluice.pause(bigint), pgsluice.resume(bigint), pgsluice.cancel(bigint) TO PUBLIC;
 
 -- ---- what only the installer may set ----
 

@@ -232,7 +232,15 @@ CREATE OR REPLACE FUNCTION pgsluice.check_fill(relation regclass) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   name name;
+  owner constant name := (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relation);
+  lacks constant text := CASE WHEN NOT has_table_privilege(owner, relation, 'SELECT') THEN 'SELECT'
+                              WHEN NOT has_table_privilege(owner, relation, 'UPDATE') THEN 'UPDATE' END;
 BEGIN
+  IF lacks IS NOT NULL THEN
+    RETURN ARRAY[format('%s cannot be filled: its owner, %I, has no right to %s', relation, owner, lacks),
+                 'Rows are filled as the owner, who once took it from himself.',
+                 format('Nothing was changed. Run: GRANT %s ON %s TO %I;', lacks, relation, owner)];
+  END IF;
   SELECT t.tgname INTO name FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
    WHERE t.tgrelid = relation AND t.tgenabled IN ('A', 'R') AND t.tgtype & 16 <> 0
      AND NOT (p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(RI_FKey_|unique_key_recheck$)') LIMIT 1;
@@ -643,21 +651,57 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   RETURNING id
 $$;
 
-CREATE OR REPLACE FUNCTION pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
+-- What all proxies keep in mind, and look for in each statement, has an end.
+CREATE OR REPLACE FUNCTION pgsluice.check_many(relation regclass, spec jsonb) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+  owner constant oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation);
+  there record;
+BEGIN
+  SELECT count(*) AS changes, coalesce(sum(cardinality(c.columns)), 0) AS columns INTO there
+    FROM pgsluice.change c
+   WHERE c.owner = owner AND c.state NOT IN ('complete', 'undone') AND c.home = pgsluice.home();
+  IF there.changes < 200 AND there.columns + jsonb_array_length(spec->'columns') <= 1000 THEN
+    RETURN NULL;
+  END IF;
+  RETURN ARRAY[format('%s cannot be changed online now: %s changes of tables of %I, with %s columns, are not complete', relation,
+                      there.changes, pg_get_userbyid(owner), there.columns),
+               'Not more than 200 changes and 1000 columns of one owner wait at a time.',
+               'Nothing was changed. SELECT * FROM pgsluice.progress shows them; run it again when some are complete.'];
+END $$;
+
+-- Whoever can write a row of it may change the table: the policy asks current_user, whom begin_checked() can't know
+-- otherwise. Written by begin_change(), taken away by begin_checked() in the same transaction.
+CREATE TABLE IF NOT EXISTS pgsluice.asked (
+  id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- a publication wants a key
+  relation oid NOT NULL,
+  role     name NOT NULL DEFAULT current_user);
+ALTER TABLE pgsluice.asked ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS ask ON pgsluice.asked;
+CREATE POLICY ask ON pgsluice.asked FOR INSERT WITH CHECK (
+  role = current_user AND EXISTS (SELECT FROM pg_catalog.pg_class c
+                                   WHERE c.oid = relation AND pgsluice.acts_as(current_user, c.relowner)));
+REVOKE ALL ON pgsluice.asked FROM PUBLIC;
+GRANT INSERT (relation) ON pgsluice.asked TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pgsluice.begin_checked(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
   fill constant boolean := spec->'columns' @> '[{"fill": true}]';
-  tab record;
+  asker name;
+  other text;
   id bigint;
   no text[];
 BEGIN
-  SELECT c.relname, c.relowner INTO tab FROM pg_class c WHERE c.oid = relation;
-  IF tab.relname IS NULL OR NOT pgsluice.acts_as(session_user, tab.relowner) THEN
-    RAISE EXCEPTION 'must be owner of table %', coalesce(tab.relname, relation::text)
-      USING ERRCODE = 'insufficient_privilege';
+  DELETE FROM pgsluice.asked a WHERE a.relation = begin_checked.relation AND pgsluice.written_now(a.xmin)
+  RETURNING a.role INTO asker;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'pgsluice.begin_checked() is called by pgsluice.begin_change()' USING ERRCODE = 'insufficient_privilege';
   END IF;
-  no := coalesce(pgsluice.check_spec(spec), pgsluice.check_events(), pgsluice.check_held(relation),
+  no := coalesce(pgsluice.check_spec(spec), pgsluice.check_events(), pgsluice.check_many(relation, spec),
+                 pgsluice.check_held(relation),
                  pgsluice.check_alone(relation), pgsluice.check_tables(relation, fill),
                  pgsluice.check_owners(relation, spec),
                  CASE WHEN fill THEN pgsluice.check_not_valid(relation, before) END);
@@ -668,6 +712,11 @@ BEGIN
   IF no IS NOT NULL THEN
     RAISE EXCEPTION '%', no[1] USING ERRCODE = 'SL001', DETAIL = coalesce(no[2], ''), HINT = no[3];
   END IF;
+  SELECT c.relname INTO other FROM pgsluice.tree(relation) t (oid) JOIN pg_class c ON c.oid = t.oid
+   WHERE NOT pgsluice.acts_as(asker, c.relowner) LIMIT 1;
+  IF other IS NOT NULL THEN -- the server says the same of a parent's ALTER TABLE
+    RAISE EXCEPTION 'must be owner of table %', other USING ERRCODE = 'insufficient_privilege';
+  END IF;
   id := pgsluice.insert_change(relation, spec);
   IF nonce IS NOT NULL THEN
     RAISE INFO '%', nonce USING DETAIL = id::text, ERRCODE = 'SL100';
@@ -675,7 +724,22 @@ BEGIN
   RETURN id;
 END $$;
 
--- The functions that a client's session calls; all others are called by begin_change() alone.
+CREATE OR REPLACE FUNCTION pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+  tab record;
+BEGIN
+  SELECT c.relname, c.relowner INTO tab FROM pg_class c WHERE c.oid = relation;
+  IF tab.relname IS NULL OR NOT pgsluice.acts_as(current_user, tab.relowner) THEN
+    RAISE EXCEPTION 'must be owner of table %', coalesce(tab.relname, relation::text)
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  INSERT INTO pgsluice.asked (relation) VALUES (relation);
+  RETURN pgsluice.begin_checked(relation, spec, before, nonce);
+END $$;
+
+-- The functions that a client's session calls; all others are called by begin_checked() alone.
 REVOKE ALL ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text, text), pgsluice.columns_name(text[]),
   pgsluice.relation_name_beside(regclass, text[], text, text[]), pgsluice.relation_name(regclass, text[], text),
   pgsluice.add_sequence(regclass, name, text, text), pgsluice.check_worker(regclass, oid), pgsluice.check_fill(regclass),
@@ -689,7 +753,9 @@ REVOKE ALL ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text
   pgsluice.is_name(jsonb), pgsluice.is_name_or_null(jsonb), pgsluice.are_names(jsonb, int),
   pgsluice.is_object(jsonb, text[], text[]), pgsluice.is_column(jsonb), pgsluice.is_unique(jsonb), pgsluice.is_index(jsonb),
   pgsluice.is_spec(jsonb),
-  pgsluice.insert_change(regclass, jsonb), pgsluice.begin_change(regclass, jsonb, oid[], text) FROM PUBLIC;
+  pgsluice.insert_change(regclass, jsonb), pgsluice.check_many(regclass, jsonb),
+  pgsluice.begin_checked(regclass, jsonb, oid[], text), pgsluice.begin_change(regclass, jsonb, oid[], text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text, text), pgsluice.columns_name(text[]),
   pgsluice.relation_name_beside(regclass, text[], text, text[]), pgsluice.relation_name(regclass, text[], text),
-  pgsluice.add_sequence(regclass, name, text, text), pgsluice.begin_change(regclass, jsonb, oid[], text) TO PUBLIC;
+  pgsluice.add_sequence(regclass, name, text, text), pgsluice.begin_checked(regclass, jsonb, oid[], text),
+  pgsluice.begin_change(regclass, jsonb, oid[], text) TO PUBLIC;

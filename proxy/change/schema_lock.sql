@@ -97,18 +97,8 @@ BEGIN
   END IF;
 END $$;
 
--- For a foreign key: who may refer to a table, but not write it, may not LOCK it, yet ALTER TABLE takes this lock for him
--- and queues for as long as it likes.
-CREATE OR REPLACE FUNCTION pgsluice.lock_referenced(relation regclass, only_it boolean, queue boolean) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF NOT has_any_column_privilege(session_user, relation, 'REFERENCES')
-     OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind IN ('r', 'p')) THEN
-    RAISE EXCEPTION 'permission denied for table %', relation USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  EXECUTE format('LOCK TABLE %s %s IN SHARE ROW EXCLUSIVE MODE %s', CASE WHEN only_it THEN 'ONLY' END, relation,
-                 CASE WHEN NOT queue THEN 'NOWAIT' END);
-END $$;
+-- Versions before this one had a function that locked with the installer's rights.
+DROP FUNCTION IF EXISTS pgsluice.lock_referenced(regclass, boolean, boolean);
 
 CREATE OR REPLACE FUNCTION pgsluice.lock_one(relation regclass, mode text, only_it boolean, queue boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -116,12 +106,11 @@ BEGIN
   IF mode = 'SHARE ROW EXCLUSIVE'
      AND NOT has_table_privilege(relation, CASE WHEN current_setting('server_version_num')::int >= 170000
                                                 THEN 'UPDATE, DELETE, TRUNCATE, MAINTAIN' ELSE 'UPDATE, DELETE, TRUNCATE' END)
-  THEN
-    PERFORM pgsluice.lock_referenced(relation, only_it, queue);
-  ELSE
-    EXECUTE format('LOCK TABLE %s %s IN %s MODE %s', CASE WHEN only_it THEN 'ONLY' END, relation, mode,
-                   CASE WHEN NOT queue THEN 'NOWAIT' END);
+     AND has_any_column_privilege(relation, 'REFERENCES') THEN
+    RETURN; -- for a foreign key: he may not LOCK it, but ALTER TABLE will do so for him
   END IF;
+  EXECUTE format('LOCK TABLE %s %s IN %s MODE %s', CASE WHEN only_it THEN 'ONLY' END, relation, mode,
+                 CASE WHEN NOT queue THEN 'NOWAIT' END);
 END $$;
 
 -- One attempt at all of them. 0 ms: doesn't queue at all; else it queues for as long in all, however many tables and
@@ -255,13 +244,13 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT pgsluice.lock_all(ARRAY[relation], ARRAY[mode], stall_ms, total_ms)$$;
 
 REVOKE ALL ON FUNCTION pgsluice.tree(oid), pgsluice.conflicts(text), pgsluice.blockers(regclass, text),
-  pgsluice.blockers_told(regclass[], text[]), pgsluice.lock_referenced(regclass, boolean, boolean),
+  pgsluice.blockers_told(regclass[], text[]),
   pgsluice.lock_one(regclass, text, boolean, boolean), pgsluice.lock_attempt(regclass[], text[], int),
   pgsluice.check_lock(regclass[], text[]), pgsluice.patient(text, text),
   pgsluice.lock_tell(regclass[], text[], timestamptz, timestamptz), pgsluice.lock_all(regclass[], text[], int, int),
   pgsluice.lock(regclass, text, int, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsluice.tree(oid), pgsluice.conflicts(text), pgsluice.blockers(regclass, text),
-  pgsluice.blockers_told(regclass[], text[]), pgsluice.lock_referenced(regclass, boolean, boolean),
+  pgsluice.blockers_told(regclass[], text[]),
   pgsluice.lock_one(regclass, text, boolean, boolean), pgsluice.lock_attempt(regclass[], text[], int),
   pgsluice.check_lock(regclass[], text[]), pgsluice.patient(text, text),
   pgsluice.lock_tell(regclass[], text[], timestamptz, timestamptz), pgsluice.lock_all(regclass[], text[], int, int),

@@ -123,3 +123,29 @@ def test_what_a_default_leaves_behind(intruder, text):
     intruder.sql("CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $f$BEGIN EXECUTE '%s'; RETURN 1; "
                  "EXCEPTION WHEN invalid_parameter_value THEN RETURN 2; END$f$" % text.replace("'", "''").replace("''''", "''"))
     intruder.complete(intruder.evil("PERFORM public.leaves()"))
+
+
+def test_a_deputy(intruder):
+    """What runs in the worker's session, or a superuser's, begins and steers nothing of another owner's."""
+    intruder.server.sql("CREATE TABLE victims (i int); ALTER TABLE victims OWNER TO intruders_victim; "
+                        "GRANT CREATE ON SCHEMA public TO intruders_victim", intruder.database)
+    held = online.begin(intruder.server, intruder.database, "", spec(kind="set-not-null"), "public.victims",
+                        intruder.server.superuser)
+    intruder.server.sql("SELECT pgsluice.pause(%d)" % held, intruder.database)
+    wish = online.json.dumps(spec(kind="add-unique", uniques=[online.unique("i", name="planted")]))
+    tries = ["SELECT pgsluice.%s(%d)" % (verb, held) for verb in ("cancel", "resume")] + [
+        "SELECT pgsluice.%s('victims', $j$%s$j$, NULL, NULL)" % (function, wish)
+        for function in ("begin_change", "begin_checked")] + [
+        "INSERT INTO pgsluice.asked (relation) VALUES ('victims'::regclass)",
+        "UPDATE pgsluice.change SET wanted = 'cancel' WHERE id = %d" % held]
+    intruder.sql("CREATE FUNCTION tries() RETURNS int LANGUAGE plpgsql AS $f$"
+                 "DECLARE n int; BEGIN %s RETURN 1; END$f$" % "".join(
+                     "BEGIN EXECUTE $q$%s$q$; GET DIAGNOSTICS n = ROW_COUNT; IF n > 0 THEN "
+                     "RAISE LOG 'the deputy did %%', $q$%s$q$; END IF; EXCEPTION WHEN OTHERS THEN NULL; END;"
+                     % (one, one.replace("$j$", "")) for one in tries))
+    intruder.complete(intruder.evil("PERFORM public.tries()"))
+    intruder.sql("CREATE FUNCTION itries(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.tries() + $1'; "
+                 "CREATE INDEX ON t (itries(v))")
+    intruder.server.sql("ANALYZE t", intruder.database)
+    changes = intruder.server.sql("SELECT id, wanted, state FROM pgsluice.change WHERE table_name = 'victims'", intruder.database)
+    assert changes == "%d|pause|waiting" % held
