@@ -185,11 +185,17 @@
 #define SETTING(name) PG "current_setting('" name "')"
 
 /* Anybody with CREATE on the database could have made a schema `pgsluice`, with functions that do as they like with
- * the caller's rights: only a superuser's is believed in, and by others than superusers the database owner's. */
+ * the caller's rights: only a superuser's is believed in, and the database owner's by who is a member of no role that
+ * this owner isn't a member of. The same as SCHEMA_TRUSTED in proxy/change/schema.h. */
+#define BEYOND(role)                                                                                         \
+    "(m.rolname" NE role " AND " PG "pg_has_role(" role ", m.oid, 'MEMBER') AND NOT " PG                       \
+    "pg_has_role(n.nspowner, m.oid, CASE WHEN CAST(" SETTING("server_version_num") " AS " PG "int4)" GE        \
+    "160000 THEN 'USAGE, SET' ELSE 'MEMBER' END))"
+
 #define TRUSTED                                                                                              \
-    "(SELECT o.rolsuper OR n.nspowner" EQ "d.datdba AND NOT (SELECT " PG "bool_or(m.rolsuper) FROM " PG        \
-    "pg_roles AS m WHERE m.rolname" EQ "ANY (ARRAY[current_user, session_user])) FROM " PG "pg_roles AS o, "  \
-    PG "pg_database AS d WHERE o.oid" EQ "n.nspowner AND d.datname" EQ PG "current_database())"
+    "(SELECT o.rolsuper OR n.nspowner" EQ "d.datdba AND NOT (SELECT COALESCE(" PG "bool_or(" BEYOND(           \
+        "current_user") " OR " BEYOND("session_user") "), false) FROM " PG "pg_roles AS m) FROM " PG           \
+    "pg_roles AS o, " PG "pg_database AS d WHERE o.oid" EQ "n.nspowner AND d.datname" EQ PG "current_database())"
 
 #define SESSION                                                                                              \
     "'asked', (SELECT ask.j FROM ask), 'version', CAST(" SETTING("server_version_num") " AS " PG "int4),"    \

@@ -89,10 +89,10 @@ static char *make_sql(struct work *work, const char *owner_sql, const char *name
             "%sSET LOCAL check_function_bodies = off; SELECT set_config('search_path', %s, true); "
             "SET LOCAL ROLE %s; "
             "CREATE OR REPLACE FUNCTION pg_temp.%s(%s) RETURNS pg_catalog.text LANGUAGE plpgsql "
-            "SECURITY DEFINER SET search_path FROM CURRENT SET row_security = off %s AS %s; "
+            "SECURITY DEFINER SET search_path FROM CURRENT SET row_security = off %s %s AS %s; "
             "GRANT EXECUTE ON FUNCTION pg_temp.%s(%s) TO SESSION_USER; RESET ROLE; "
             "SET LOCAL search_path = pg_catalog, pg_temp; ",
-            no_event, path, owner_sql, name, arguments, settings, text, name, arguments);
+            no_event, path, owner_sql, name, arguments, work->clauses, settings, text, name, arguments);
     talloc_free(whole);
     return sql;
 }
@@ -203,9 +203,9 @@ const char *owner_lock(const struct work *work, const char *mode)
 bool owner_top_level(struct work *work, const char *owner_sql, const char *settings, const char *sql,
                      bool single)
 {
-    bool good =
-        work_do(work, "%s%s%s%s", link_reset(&work->link), settings, REPLICA("replica_session"), no_event) &&
-        work_do(work, "SET ROLE %s", owner_sql);
+    bool good = work_do(work, "%s%s%s%s%s", link_reset(&work->link), work->settings, settings,
+                        REPLICA("replica_session"), no_event) &&
+                work_do(work, "SET ROLE %s", owner_sql);
     if (good) {
         work_busy(work, true);
         good = single ? link_do_single(&work->link, sql) : link_do(&work->link, sql);

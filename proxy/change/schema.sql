@@ -37,6 +37,8 @@
 --     "index": null | { "sql": "CREATE INDEX CONCURRENTLY ...", "name": "i" | null, "if_not_exists": false,
 --                       "search_path": ["public"] },   in which the author's own words of it are looked up
 --     "statement": "ALTER TABLE ..." }
+--                                                           -> "settings": {"search_path", "TimeZone", ...} of the
+--     author's session, as settings_of() lists them
 --                                                           -> "validate": [ {"name", "type": "c"|"f"|"n"} ]:
 --     the constraints of the table that are NOT VALID and were not there before (argument `before`; 18's NOT ENFORCED
 --     ones left out). "added" columns have to be new in this transaction: undoing drops them.

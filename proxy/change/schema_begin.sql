@@ -86,24 +86,37 @@ DECLARE
                               WHEN type IN ('bigserial', 'serial8', 'bigint', 'int8') THEN 'bigint' END;
   tab record;
   sequence text;
+  me constant text := current_setting('role');
+  as_owner boolean;
 BEGIN
   IF of IS NULL THEN
     RAISE EXCEPTION 'identity column type must be smallint, integer, or bigint' USING ERRCODE = '22023';
   END IF;
-  SELECT n.nspname, r.rolname AS owner, c.relpersistence INTO STRICT tab
+  SELECT n.nspname, r.rolname AS owner, c.relpersistence, has_schema_privilege(r.oid, n.oid, 'CREATE') AS creates INTO STRICT tab
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
    WHERE c.oid = relation;
+  -- ALTER TABLE makes it as the table's owner from the start: his are the default privileges that count.
+  as_owner := tab.owner <> current_user AND tab.creates;
   sequence := format('%I.%I', tab.nspname, pgsluice.relation_name_beside(relation, ARRAY[column_name::text],
                                              CASE WHEN serial THEN 'seq' ELSE 'fill_seq' END, '{}'));
   -- A table's own persistence since 15; a schema of temporary tables says it by itself.
+  IF as_owner THEN
+    EXECUTE format('SET LOCAL ROLE %I', tab.owner);
+  END IF;
   EXECUTE format('CREATE %s SEQUENCE %s AS %s %s',
                  CASE WHEN tab.relpersistence = 'u' AND current_setting('server_version_num')::int >= 150000
                       THEN 'UNLOGGED' ELSE '' END, sequence, of, coalesce(options, ''));
   IF tab.owner <> current_user THEN
     EXECUTE format('ALTER SEQUENCE %s OWNER TO %I', sequence, tab.owner);
   END IF;
+  IF NOT serial THEN -- whoever may INSERT needs no right on the sequence of an identity
+    EXECUTE format('GRANT USAGE ON SEQUENCE %s TO PUBLIC', sequence);
+  END IF;
   EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)', relation, column_name, sequence);
   EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', sequence, relation, column_name);
+  IF as_owner THEN
+    PERFORM set_config('role', me, true);
+  END IF;
   RETURN sequence::regclass;
 END $$;
 
@@ -651,6 +664,18 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   RETURNING id
 $$;
 
+-- The settings of the author's session: under them the direct statement would have run the default's functions, and chosen
+-- where an index lies.
+CREATE OR REPLACE FUNCTION pgsluice.settings_of(path text[]) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_object('search_path', (SELECT coalesce(string_agg(quote_ident(p.name), ', ' ORDER BY p.place), '')
+                                              FROM unnest(path[:100]) WITH ORDINALITY AS p (name, place)
+                                             WHERE p.name !~ '^pg_temp'))
+         || jsonb_object_agg(s.name, current_setting(s.name))
+    FROM unnest('{TimeZone, DateStyle, IntervalStyle, extra_float_digits, bytea_output, xmloption, xmlbinary, lc_monetary,
+                  lc_numeric, lc_time, default_text_search_config, default_tablespace}'::text[]) AS s (name)
+$$;
+
 -- What all proxies keep in mind, and look for in each statement, has an end.
 CREATE OR REPLACE FUNCTION pgsluice.check_many(relation regclass, spec jsonb) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -685,7 +710,8 @@ CREATE POLICY ask ON pgsluice.asked FOR INSERT WITH CHECK (
 REVOKE ALL ON pgsluice.asked FROM PUBLIC;
 GRANT INSERT (relation) ON pgsluice.asked TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION pgsluice.begin_checked(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
+CREATE OR REPLACE FUNCTION pgsluice.begin_checked(path text[], relation regclass, spec jsonb, before oid[], nonce text)
+RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -706,7 +732,7 @@ BEGIN
                  pgsluice.check_owners(relation, spec),
                  CASE WHEN fill THEN pgsluice.check_not_valid(relation, before) END);
   IF no IS NULL THEN
-    spec := pgsluice.complete_spec(relation, spec, before);
+    spec := pgsluice.complete_spec(relation, spec, before) || jsonb_build_object('settings', pgsluice.settings_of(path));
     no := pgsluice.check_validate(relation, spec);
   END IF;
   IF no IS NOT NULL THEN
@@ -724,7 +750,8 @@ BEGIN
   RETURN id;
 END $$;
 
-CREATE OR REPLACE FUNCTION pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
+CREATE OR REPLACE FUNCTION pgsluice.begin_change_in(path text[], relation regclass, spec jsonb, before oid[], nonce text)
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -736,8 +763,12 @@ BEGIN
       USING ERRCODE = 'insufficient_privilege';
   END IF;
   INSERT INTO pgsluice.asked (relation) VALUES (relation);
-  RETURN pgsluice.begin_checked(relation, spec, before, nonce);
+  RETURN pgsluice.begin_checked(path, relation, spec, before, nonce);
 END $$;
+
+-- The only one that has no search_path of its own: it looks at its caller's.
+CREATE OR REPLACE FUNCTION pgsluice.begin_change(relation regclass, spec jsonb, before oid[], nonce text) RETURNS bigint
+LANGUAGE sql AS $$SELECT pgsluice.begin_change_in(pg_catalog.current_schemas(false)::pg_catalog.text[], relation, spec, before, nonce)$$;
 
 -- The functions that a client's session calls; all others are called by begin_checked() alone.
 REVOKE ALL ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text, text), pgsluice.columns_name(text[]),
@@ -754,8 +785,9 @@ REVOKE ALL ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text
   pgsluice.is_object(jsonb, text[], text[]), pgsluice.is_column(jsonb), pgsluice.is_unique(jsonb), pgsluice.is_index(jsonb),
   pgsluice.is_spec(jsonb),
   pgsluice.insert_change(regclass, jsonb), pgsluice.check_many(regclass, jsonb),
-  pgsluice.begin_checked(regclass, jsonb, oid[], text), pgsluice.begin_change(regclass, jsonb, oid[], text) FROM PUBLIC;
+  pgsluice.settings_of(text[]), pgsluice.begin_checked(text[], regclass, jsonb, oid[], text),
+  pgsluice.begin_change_in(text[], regclass, jsonb, oid[], text), pgsluice.begin_change(regclass, jsonb, oid[], text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text, text), pgsluice.columns_name(text[]),
   pgsluice.relation_name_beside(regclass, text[], text, text[]), pgsluice.relation_name(regclass, text[], text),
-  pgsluice.add_sequence(regclass, name, text, text), pgsluice.begin_checked(regclass, jsonb, oid[], text),
-  pgsluice.begin_change(regclass, jsonb, oid[], text) TO PUBLIC;
+  pgsluice.add_sequence(regclass, name, text, text), pgsluice.begin_checked(text[], regclass, jsonb, oid[], text),
+  pgsluice.begin_change_in(text[], regclass, jsonb, oid[], text), pgsluice.begin_change(regclass, jsonb, oid[], text) TO PUBLIC;

@@ -61,9 +61,18 @@ static bool all(const json_t *list, bool (*good)(const json_t *))
     return json_is_array(list);
 }
 
+static bool are_settings(const json_t *settings)
+{
+    const char *name;
+    const json_t *value;
+    json_object_foreach((json_t *)settings, name, value) if (!json_is_string(value)) return false;
+    return is_absent(settings) || json_is_object(settings);
+}
+
 bool spec_good(const json_t *spec)
 {
     return all(json_object_get(spec, "columns"), is_column) &&
            all(json_object_get(spec, "unique"), is_unique) &&
-           all(json_object_get(spec, "validate"), is_constraint) && is_index(json_object_get(spec, "index"));
+           all(json_object_get(spec, "validate"), is_constraint) &&
+           is_index(json_object_get(spec, "index")) && are_settings(json_object_get(spec, "settings"));
 }

@@ -61,7 +61,7 @@ static enum step gone(struct work *work, const char *sqlstate, const char *what,
 
 /* The owner's own search_path in this database: what its functions would meet in a session of its. The
  * table's schema comes behind it. */
-static bool read_path(struct work *work)
+static bool read_owners_path(struct work *work)
 {
     PGresult *result =
         work_ask(work,
@@ -80,6 +80,41 @@ static bool read_path(struct work *work)
     }
     PQclear(result);
     return result != NULL;
+}
+
+/* The author's own, whose statement it is, and who is a member of the owner. The list is that of
+ * settings_of() in schema_begin.sql: a row that a hand wrote sets nothing else. */
+static bool read_settings(struct work *work)
+{
+    static const char *const names[] = {"TimeZone",
+                                        "DateStyle",
+                                        "IntervalStyle",
+                                        "extra_float_digits",
+                                        "bytea_output",
+                                        "xmloption",
+                                        "xmlbinary",
+                                        "lc_monetary",
+                                        "lc_numeric",
+                                        "lc_time",
+                                        "default_text_search_config",
+                                        "default_tablespace"};
+    const json_t *settings = json_object_get(work->row->spec, "settings");
+    const char *path = json_string_value(json_object_get(settings, "search_path"));
+    char *clauses = talloc_strdup(work->row, ""), *statements = talloc_strdup(work->row, "");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = json_string_value(json_object_get(settings, names[i]));
+        if (!value)
+            continue;
+        const char *text = sql_text(work, value);
+        clauses = talloc_asprintf_append_buffer(clauses, " SET %s TO %s", names[i], text);
+        statements = talloc_asprintf_append_buffer(statements, "SET %s TO %s; ", names[i], text);
+    }
+    work->clauses = clauses;
+    work->settings = statements;
+    if (!path)
+        return read_owners_path(work);
+    work->path = talloc_asprintf(work->row, "%s%spg_temp", path, path[0] ? ", " : "");
+    return true;
 }
 
 static enum step read_table(struct work *work)
@@ -105,7 +140,7 @@ static enum step read_table(struct work *work)
     target->owner_sql = sql_name(work, PQgetvalue(result, 0, 3));
     target->alone = PQgetvalue(result, 0, 4)[0] == 'f';
     PQclear(result);
-    return read_path(work) ? STEP_DONE : work_failed(work);
+    return read_settings(work) ? STEP_DONE : work_failed(work);
 }
 
 /* ---- its columns --------------------------------------------------------------------------------------- */

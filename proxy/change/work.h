@@ -49,6 +49,8 @@ struct work {
     struct failure failed;
     bool waited_out;       /* since the last fill: for all who used the table when it committed */
     const char *path;      /* search_path of the owner's code */
+    const char *clauses;   /* the author's other settings, as SET clauses of a function */
+    const char *settings;  /* and as statements, each with its semicolon */
     double began, written; /* this attempt; the last checkpoint */
 };
 

@@ -134,8 +134,8 @@ def test_a_deputy(intruder):
     intruder.server.sql("SELECT pgsluice.pause(%d)" % held, intruder.database)
     wish = online.json.dumps(spec(kind="add-unique", uniques=[online.unique("i", name="planted")]))
     tries = ["SELECT pgsluice.%s(%d)" % (verb, held) for verb in ("cancel", "resume")] + [
-        "SELECT pgsluice.%s('victims', $j$%s$j$, NULL, NULL)" % (function, wish)
-        for function in ("begin_change", "begin_checked")] + [
+        "SELECT pgsluice.%s'victims', $j$%s$j$, NULL, NULL)" % (function, wish)
+        for function in ("begin_change(", "begin_checked('{}', ")] + [
         "INSERT INTO pgsluice.asked (relation) VALUES ('victims'::regclass)",
         "UPDATE pgsluice.change SET wanted = 'cancel' WHERE id = %d" % held]
     intruder.sql("CREATE FUNCTION tries() RETURNS int LANGUAGE plpgsql AS $f$"

@@ -125,13 +125,13 @@ def test_undone_while_killed(place, folder):
 
 def test_two_proxies(place, proxy_factory):
     """Neither does what the other one does; where one ends, the other goes on."""
+    place.sql("INSERT INTO t SELECT i, i, repeat('x', 50) FROM generate_series(%d, %d) i" % (ROWS + 1, 6 * ROWS), "shop")
     two = [proxy_factory(place, online.config(place)) for _ in range(2)]
     change = online.begin(place, "shop", SAFE, WHAT)
     with Writers(place, 60):
         online.wait(place, "shop", change, "running")
         worker = online.row(place, "shop", change)["worker"]
         first = next(proxy for proxy in two if worker.endswith(":%d" % proxy.process.pid))
-        time.sleep(0.5)
         first.stop(signal.SIGTERM)
         online.wait(place, "shop", change, seconds=120)
     check_complete(place, change)

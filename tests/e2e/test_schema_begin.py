@@ -455,7 +455,7 @@ def test_a_stranger(server, shop):
         for denied in ("SELECT pgsluice.replica()", "SELECT * FROM pgsluice.load('orders'::regclass)",
                        "UPDATE pgsluice.change SET state = 'complete'", "INSERT INTO pgsluice.change DEFAULT VALUES",
                        "DELETE FROM pgsluice.change", "TRUNCATE pgsluice.change", "UPDATE pgsluice.meta SET version = 0",
-                       "CREATE TABLE pgsluice.t (i int)", "SELECT pgsluice.begin_checked('orders', '{}', NULL, NULL)",
+                       "CREATE TABLE pgsluice.t (i int)", "SELECT pgsluice.begin_checked('{}', 'orders', '{}', NULL, NULL)",
                        "SELECT pgsluice.insert_change('orders', '{}')", "SELECT nextval('pgsluice.change_id_seq')",
                        "CREATE FUNCTION pgsluice.lock(oid, text, int, int) RETURNS void LANGUAGE sql AS 'SELECT'"):
             for connection in (eve, ann):
