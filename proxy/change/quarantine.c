@@ -71,23 +71,44 @@ static bool add(struct change_columns *columns, const void *parent, const struct
     return true;
 }
 
+/* The columns under one table's name. */
+static bool add_table(struct change_columns *columns, const struct change_row *row,
+                      const struct change_member *table, enum quarantine quarantine)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < row->n_columns; i++)
+        good = add(columns, columns,
+                   &(struct change_column){.schema = table->schema,
+                                           .table = table->table,
+                                           .column = row->columns[i],
+                                           .relation = table->relation,
+                                           .change = row->id,
+                                           .quarantine = quarantine});
+    return good;
+}
+
+/* A partition is asked by its own name as well, and so is a child. */
+static bool add_row(struct change_columns *columns, const struct conf_online *online,
+                    const struct change_row *row)
+{
+    const struct change_member recorded = {row->relation, row->schema, row->table};
+    enum quarantine quarantine = quarantine_of(online, row);
+    bool good = add_table(columns, row, &recorded, quarantine);
+    for (size_t i = 0; good && i < row->n_members; i++) {
+        const struct change_member *member = &row->members[i];
+        if (strcmp(member->table, row->table) != 0 || strcmp(member->schema, row->schema) != 0)
+            good = add_table(columns, row, member, quarantine);
+    }
+    return good;
+}
+
 static struct change_columns *make(const struct conf_online *online, const struct change_rows *rows)
 {
     struct change_columns *columns = talloc_zero(NULL, struct change_columns);
     bool good = columns;
-    for (size_t i = 0; good && rows && i < rows->n; i++) {
-        const struct change_row *row = &rows->items[i];
-        if (state_finished(row->state))
-            continue;
-        for (size_t j = 0; good && j < row->n_columns; j++)
-            good = add(columns, columns,
-                       &(struct change_column){.schema = row->schema,
-                                               .table = row->table,
-                                               .column = row->columns[j],
-                                               .relation = row->relation,
-                                               .change = row->id,
-                                               .quarantine = quarantine_of(online, row)});
-    }
+    for (size_t i = 0; good && rows && i < rows->n; i++)
+        if (!state_finished(rows->items[i].state))
+            good = add_row(columns, online, &rows->items[i]);
     if (good && (columns->screen = screen_new(columns, columns->items, columns->n)) != NULL) {
         atomic_init(&columns->references, 1);
         return columns;

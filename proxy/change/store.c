@@ -45,7 +45,10 @@ static enum change_wanted wanted_of(const char *name)
     "c.id, c.state, c.wanted, c.phase, coalesce(c.throttled, ''), c.table_schema, c.table_name, c.kind, "    \
     "coalesce(c.error_code, ''), coalesce(c.error_message, ''), coalesce(c.error_detail, ''), "              \
     "c.relation, c.owner, extract(epoch FROM now() - c.created_at)::float8, to_json(c.columns), "            \
-    "c.progress"
+    "c.progress, CASE WHEN c.state NOT IN ('complete', 'undone') AND c.columns <> '{}' THEN "                \
+    "(SELECT json_agg(json_build_array(m.oid::bigint, n.nspname, m.relname)) FROM "                          \
+    "pgsluice.tree(c.relation) AS "                                                                          \
+    "t (oid) JOIN pg_class m ON m.oid = t.oid JOIN pg_namespace n ON n.oid = m.relnamespace) END"
 
 static int row_free(struct change_row *row)
 {
@@ -73,6 +76,24 @@ static void read_columns(const void *parent, struct change_row *row, const char 
     json_decref(list);
 }
 
+static void read_members(const void *parent, struct change_row *row, const char *text)
+{
+    json_t *list = json_loads(text, 0, NULL), *item;
+    size_t i;
+    row->members = talloc_zero_array(parent, struct change_member, (unsigned)json_array_size(list) + 1);
+    json_array_foreach(list, i, item)
+    {
+        const char *schema = json_string_value(json_array_get(item, 1));
+        const char *table = json_string_value(json_array_get(item, 2));
+        if (!row->members || !schema || !table)
+            continue;
+        row->members[row->n_members++] =
+            (struct change_member){(uint32_t)json_integer_value(json_array_get(item, 0)),
+                                   talloc_strdup(row->members, schema), talloc_strdup(row->members, table)};
+    }
+    json_decref(list);
+}
+
 static void read_row(const void *parent, struct change_row *row, const PGresult *result, int at)
 {
     const char **texts[] = {&row->throttled,  &row->schema,        &row->table,       &row->kind,
@@ -88,9 +109,10 @@ static void read_row(const void *parent, struct change_row *row, const PGresult 
     row->age = strtod(PQgetvalue(result, at, 13), NULL);
     read_columns(parent, row, PQgetvalue(result, at, 14));
     row->progress = object_of(PQgetvalue(result, at, 15));
-    row->asker = talloc_strdup(parent, PQgetvalue(result, at, 17));
-    row->spec = object_of(PQnfields(result) > 18 ? PQgetvalue(result, at, 18) : "{}");
-    row->free = PQgetvalue(result, at, 16)[0] == 't';
+    read_members(parent, row, PQgetvalue(result, at, 16));
+    row->asker = talloc_strdup(parent, PQgetvalue(result, at, 18));
+    row->spec = object_of(PQnfields(result) > 19 ? PQgetvalue(result, at, 19) : "{}");
+    row->free = PQgetvalue(result, at, 17)[0] == 't';
 }
 
 static int rows_free(struct change_rows *rows)

@@ -18,6 +18,12 @@ enum change_wanted { WANTED_RUN, WANTED_PAUSE, WANTED_CANCEL };
 const char *state_name(enum change_state);
 bool state_finished(enum change_state);
 
+/* A table as it is called now: that of a change, or one that has its columns too (partitions, children). */
+struct change_member {
+    uint32_t relation;
+    const char *schema, *table;
+};
+
 /* Below a talloc parent; texts are never NULL. */
 struct change_row {
     int64_t id;
@@ -30,6 +36,8 @@ struct change_row {
     double age; /* seconds since it began */
     const char **columns;
     size_t n_columns;
+    struct change_member *members; /* of an unfinished one; none: it was dropped */
+    size_t n_members;
     json_t *progress; /* never NULL; given back with the row */
     json_t *spec;     /* the same; empty unless asked for */
     bool free;        /* nobody held its lease when it was read */

@@ -61,6 +61,15 @@ static void note_doubt(struct engine *engine, const struct ledger_entry *head, b
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 
+/* The error was said to this entry; where the count is lost, perhaps to another one. */
+static void answered_error(struct engine *engine, struct extra *extra)
+{
+    if (engine->doubt == DOUBT_DIRTY)
+        trail_forgotten(engine, extra);
+    else
+        trail_failed(engine, extra, engine->error);
+}
+
 /* Entries that the server skips: up to the next Sync, which stays. In doubt it may have taken those behind
  * the COPY all the same, and what became of them nobody knows. */
 static void drop_skipped(struct engine *engine)
@@ -69,7 +78,7 @@ static void drop_skipped(struct engine *engine)
     unsigned dropped = 0;
     for (; (head = ledger_head(&engine->ledger)) != NULL && head->kind != LEDGER_SYNC; dropped++) {
         if (dropped == 0 || engine->doubt != DOUBT_SKIP)
-            trail_failed(engine, head->extra, engine->error);
+            answered_error(engine, head->extra);
         drop_head(engine);
     }
     engine->skipping = !head && engine->doubt == DOUBT_NONE;
@@ -152,7 +161,7 @@ static size_t error_message(struct engine *engine, const struct frame *frame, co
     online_failed(engine);
     note_doubt(engine, head, true);
     trail_error(engine);
-    trail_failed(engine, head->extra, engine->error);
+    answered_error(engine, head->extra);
     head->answered = true;
     if (head->copying) {
         copy_ends(engine);

@@ -187,6 +187,10 @@ static void statement_done(struct engine *engine, struct extra *extra, unsigned 
     size_t ended = 0;
     if (n == 0)
         return;
+    if (engine->doubt == DOUBT_DIRTY) { /* it may be the reply to something else */
+        trail_forgotten(engine, extra);
+        return;
+    }
     for (; ended < n && extra->indices[ended] <= index; ended++) { /* they stand in order */
         const struct rewritten *of = online_at(extra, extra->indices[ended]);
         tell_finished(engine, extra->records[ended], "", tag, false, of ? of->id : 0);

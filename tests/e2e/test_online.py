@@ -801,6 +801,28 @@ def test_quarantine_whatever_the_spelling(open_shop):
         finished(shop.server, shop.database)
 
 
+def test_quarantine_of_partitions(open_shop):
+    """By their own names too, those made meanwhile as well, and under the name that a table has got since."""
+    shop = open_shop(wait="added")
+    shop.sql("SET ROLE app; CREATE TABLE parted (id int) PARTITION BY RANGE (id); CREATE SCHEMA apart;"
+             "CREATE TABLE apart.low PARTITION OF parted FOR VALUES FROM (0) TO (100); INSERT INTO parted SELECT generate_series(1, 50);"
+             "CREATE TABLE kids (note text) INHERITS (items)")
+    shop.gate(False)
+    with shop.app() as author, shop.app() as other:
+        ask(author, "ALTER TABLE parted ADD COLUMN token uuid DEFAULT gated()")
+        ask(author, "ALTER TABLE items ADD COLUMN token uuid DEFAULT gated()")
+        for statement in ("SELECT token FROM apart.low", "SELECT token FROM kids", "UPDATE kids SET token = NULL"):
+            wait_until(lambda: sqlstate(other, statement) == "42703", 5)
+        assert sqlstate(other, "SELECT id FROM apart.low") is None
+        shop.sql("SET ROLE app; CREATE TABLE high PARTITION OF parted FOR VALUES FROM (100) TO (200);"
+                 "ALTER TABLE kids RENAME TO children")
+        for statement in ("SELECT token FROM high", "SELECT token FROM children"):
+            wait_until(lambda: sqlstate(other, statement) == "42703", 5)
+        shop.gate(True)
+        finished(shop.server, shop.database)
+        wait_until(lambda: sqlstate(other, "SELECT token FROM apart.low") is None, 5)
+
+
 # ---- what is on record -----------------------------------------------------------------------------------------------
 
 def records(shop):
