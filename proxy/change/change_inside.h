@@ -106,6 +106,7 @@ struct changes {
 };
 
 void changes_wake(struct changes *);
+bool changes_stopping(void *changes); /* an interrupt of the supervisor's links */
 
 /* supervisor_look.c: one look at one database. */
 void database_look(struct changes *, struct database *);

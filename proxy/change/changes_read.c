@@ -7,6 +7,7 @@
 
 #include "proxy/change/changes.h"
 #include "proxy/change/command.h"
+#include "proxy/change/link.h"
 #include "proxy/change/schema.h"
 
 static const char name[] = "pgsluice changes";
@@ -91,12 +92,12 @@ static void read_row(const void *parent, const PGresult *result, int i, struct c
                          &row->eta,  &row->age,        &row->heartbeat};
     for (int column = 0; column < TEXTS; column++)
         *texts[column] =
-            PQgetisnull(result, i, column) ? NULL : changes_clean(parent, PQgetvalue(result, i, column));
+            PQgetisnull(result, i, column) ? NULL : changes_clean(parent, link_value(result, i, column));
     for (int column = ROWS; column < ID; column++)
         *numbers[column - ROWS] =
-            PQgetisnull(result, i, column) ? -1 : strtod(PQgetvalue(result, i, column), NULL);
-    row->id = talloc_strdup(parent, PQgetvalue(result, i, ID));
-    row->leased = PQgetvalue(result, i, LEASED)[0] == 't';
+            PQgetisnull(result, i, column) ? -1 : strtod(link_value(result, i, column), NULL);
+    row->id = talloc_strdup(parent, link_value(result, i, ID));
+    row->leased = link_value(result, i, LEASED)[0] == 't';
 }
 
 static bool read_rows(const void *parent, struct command *command, const struct changes_ask *ask,
@@ -167,7 +168,7 @@ static int read_all(const void *parent, struct changes_ask *ask, struct changes_
     PGresult *databases = databases_of(ask);
     int n = databases == NULL ? 0 : PQntuples(databases), read = 0;
     for (int i = 0; i < n; i++)
-        read += visit(parent, ask, PQgetvalue(databases, i, 0), list);
+        read += visit(parent, ask, link_value(databases, i, 0), list);
     PQclear(databases);
     return read > 0 ? COMMAND_FINE : COMMAND_USAGE;
 }

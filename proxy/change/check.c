@@ -27,7 +27,7 @@ static char constraint_state(struct work *work, const char *name)
     PGresult *result =
         work_ask(work, "SELECT convalidated FROM pg_constraint WHERE conrelid = %u AND conname = %s",
                  work->row->relation, sql_text(work, name));
-    char state = !result ? '?' : PQntuples(result) ? PQgetvalue(result, 0, 0)[0] : ' ';
+    char state = !result ? '?' : PQntuples(result) ? link_value(result, 0, 0)[0] : ' ';
     PQclear(result);
     return state;
 }
@@ -90,7 +90,7 @@ static char references_filled(struct work *work)
                  "pg_constraint k WHERE c.id = %lld AND k.conrelid = c.relation AND k.conname = v->>'name' "
                  "AND k.contype = 'f' AND NOT k.convalidated AND k.conkey && ARRAY[%s]::int2[])",
                  (long long)work->row->id, list);
-    char answer = result ? PQgetvalue(result, 0, 0)[0] : '?';
+    char answer = result ? link_value(result, 0, 0)[0] : '?';
     PQclear(result);
     return answer;
 }

@@ -2,6 +2,7 @@
  * One libpq connection and its errors in words.
  */
 #include "proxy/change/command.h"
+#include "proxy/change/link.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -141,7 +142,7 @@ char *command_named(struct command *command, const char *format, const char *nam
             fputc(*at, out);
             continue;
         }
-        fputs(PQgetvalue(quoted, 0, at[1] - '1'), out);
+        fputs(link_value(quoted, 0, at[1] - '1'), out);
         at += 3;
     }
     if (out == NULL || fclose(out) != 0) {
@@ -154,7 +155,7 @@ char *command_named(struct command *command, const char *format, const char *nam
 
 bool command_true(const PGresult *result, int row, int column)
 {
-    return strcmp(PQgetvalue(result, row, column), "t") == 0;
+    return strcmp(link_value(result, row, column), "t") == 0;
 }
 
 /*
@@ -184,7 +185,7 @@ bool command_believes(struct command *command)
             "a schema \"pgsluice\" is there already, and it, or something in it, belongs to %s: nothing "
             "in it was read. If %s made it with pgsluice, do this as that role; otherwise look why it is "
             "there, and DROP SCHEMA pgsluice CASCADE",
-            PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 0));
+            link_value(result, 0, 0), link_value(result, 0, 0));
     PQclear(result);
     return good;
 }

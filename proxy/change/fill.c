@@ -38,13 +38,13 @@ static enum step read_leaves(struct work *work, struct leaf **leaves, size_t *n)
     *leaves = talloc_zero_array(work->row, struct leaf, *n + 1);
     for (int i = 0; *leaves && i < (int)*n; i++) {
         struct leaf *leaf = &(*leaves)[i];
-        leaf->oid = (uint32_t)strtoul(PQgetvalue(result, i, 0), NULL, 10);
-        leaf->sql = talloc_asprintf(work->row, "%s.%s", sql_name(work, PQgetvalue(result, i, 1)),
-                                    sql_name(work, PQgetvalue(result, i, 2)));
-        leaf->owner_sql = sql_name(work, PQgetvalue(result, i, 3));
-        leaf->blocks = strtoll(PQgetvalue(result, i, 5), NULL, 10);
-        leaf->rows = strtod(PQgetvalue(result, i, 6), NULL);
-        if (PQgetvalue(result, i, 4)[0] != 'r') {
+        leaf->oid = (uint32_t)strtoul(link_value(result, i, 0), NULL, 10);
+        leaf->sql = talloc_asprintf(work->row, "%s.%s", sql_name(work, link_value(result, i, 1)),
+                                    sql_name(work, link_value(result, i, 2)));
+        leaf->owner_sql = sql_name(work, link_value(result, i, 3));
+        leaf->blocks = strtoll(link_value(result, i, 5), NULL, 10);
+        leaf->rows = strtod(link_value(result, i, 6), NULL);
+        if (link_value(result, i, 4)[0] != 'r') {
             failure_set(&work->failed, "0A000",
                         "%s is a foreign table, whose rows can't be filled in batches", leaf->sql);
             PQclear(result);
@@ -126,7 +126,7 @@ static enum step look_again(struct work *work, const struct leaf *leaf)
     PGresult *result = work_ask(work, "SELECT to_regclass(%s) = oid FROM pg_class WHERE oid = %u",
                                 sql_text(work, leaf->sql), leaf->oid);
     bool gone = result && PQntuples(result) == 0 && leaf->oid != work->row->relation;
-    bool renamed = result && PQntuples(result) == 1 && strcmp(PQgetvalue(result, 0, 0), "t") != 0;
+    bool renamed = result && PQntuples(result) == 1 && strcmp(link_value(result, 0, 0), "t") != 0;
     PQclear(result);
     if (gone)
         work->failed = (struct failure){0};

@@ -34,7 +34,7 @@ static const char *range_of(const struct work *work)
 /* Waits in line like any statement of the application would; then the name must still mean this table. */
 static char *entry(const struct filling *filling, const char *mode)
 {
-    const struct work *work = filling->work;
+    struct work *work = filling->work;
     return talloc_asprintf(
         work->row,
         "  LOCK TABLE ONLY %s IN %s MODE;\n"
@@ -84,7 +84,7 @@ static struct lists lists_of(const struct work *work, const struct column *only)
  */
 static const char *untried(const struct filling *filling, const struct column *only)
 {
-    const struct work *work = filling->work;
+    struct work *work = filling->work;
     const struct nulls *nulls = only ? &filling->nulls[only - work->columns] : filling->nulls;
     for (size_t i = 0; !only && i < work->n_columns && !nulls->many; i++)
         nulls++;
@@ -105,7 +105,7 @@ static const char *untried(const struct filling *filling, const struct column *o
  * NULL where it may not be; the transaction, and how many got NULL of each column that may be. */
 static char *update_of(const struct filling *filling, const struct column *only, const char *behind)
 {
-    const struct work *work = filling->work;
+    struct work *work = filling->work;
     struct lists lists = lists_of(work, only);
     return talloc_asprintf(work->row,
                            "  WITH pgsluice_filled AS (\n"

@@ -129,7 +129,7 @@ static enum step fill_batch(struct filling *filling, const struct owner_function
     PGresult *result = owner_call(work, function, from, to, most);
     if (!result)
         return work_failed(work);
-    char *at = PQgetvalue(result, 0, 0);
+    char *at = link_value(result, 0, 0);
     double filled = strtod(at, &at), needed = strtod(at, &at);
     int64_t transaction = strtoll(at, &at, 10);
     for (size_t i = 0; i < work->n_columns; i++) {
@@ -273,7 +273,7 @@ static enum step list(struct filling *filling, double *left, int64_t *end, char 
     if (!result)
         return work_failed(filling->work);
     char *at;
-    *left = strtod(PQgetvalue(result, 0, 0), &at);
+    *left = strtod(link_value(result, 0, 0), &at);
     *end = strtoll(at, &at, 10);
     *blocks = strdup(at);
     PQclear(result);

@@ -18,7 +18,7 @@ char index_state(struct work *work, const char *name)
                  "FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid "
                  "WHERE c.relname = %s AND i.indrelid = %u",
                  sql_text(work, name), work->row->relation);
-    char state = !result ? '?' : PQntuples(result) ? PQgetvalue(result, 0, 0)[0] : ' ';
+    char state = !result ? '?' : PQntuples(result) ? link_value(result, 0, 0)[0] : ' ';
     PQclear(result);
     return state;
 }
@@ -32,7 +32,7 @@ enum step index_drop_one(struct work *work, const char *name)
 
 /* ---- unique constraints -------------------------------------------------------------------------------- */
 
-static char *column_list(const struct work *work, const json_t *names)
+static char *column_list(struct work *work, const json_t *names)
 {
     char *list = talloc_strdup(work->row, "");
     const json_t *name;
@@ -42,7 +42,7 @@ static char *column_list(const struct work *work, const json_t *names)
     return list;
 }
 
-static char *unique_sql(const struct work *work, const json_t *unique, const char *name)
+static char *unique_sql(struct work *work, const json_t *unique, const char *name)
 {
     const json_t *include = json_object_get(unique, "include");
     char *sql =

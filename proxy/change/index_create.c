@@ -120,7 +120,7 @@ static enum step note_others(struct work *work)
         return work_failed(work);
     json_t *list = json_array();
     for (int i = 0; i < PQntuples(result); i++)
-        json_array_append_new(list, json_integer(strtoll(PQgetvalue(result, i, 0), NULL, 10)));
+        json_array_append_new(list, json_integer(strtoll(link_value(result, i, 0), NULL, 10)));
     PQclear(result);
     json_object_set_new(work->progress, "indexes", list);
     return work_checkpoint(work, NULL);
@@ -144,8 +144,8 @@ static enum step find_ours(struct work *work, const char **name, bool *valid)
     if (!result)
         return work_failed(work);
     if (PQntuples(result) == 1) {
-        *name = talloc_strdup(work->row, PQgetvalue(result, 0, 0));
-        *valid = PQgetvalue(result, 0, 1)[0] == 't';
+        *name = talloc_strdup(work->row, link_value(result, 0, 0));
+        *valid = link_value(result, 0, 1)[0] == 't';
     }
     PQclear(result);
     return STEP_DONE;

@@ -3,6 +3,7 @@
  * installation changes nothing, a later version's schema.sql adds what is new to what is there.
  */
 #include "proxy/change/install.h"
+#include "proxy/change/link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,7 @@ static int may_install(struct install *install)
                     "this server is a standby: install on its primary, and it arrives here by itself");
     else if (!install->superuser && !command_true(result, 0, 2))
         command_say(command, "%s may not: install as a superuser (best), or as the owner of database %s",
-                    PQgetvalue(result, 0, 3), PQgetvalue(result, 0, 4));
+                    link_value(result, 0, 3), link_value(result, 0, 4));
     else
         code = COMMAND_FINE;
     PQclear(result);
@@ -55,8 +56,8 @@ static bool look_around(struct install *install)
         if (result == NULL)
             return false;
         if (PQntuples(result) > 0) {
-            install->version = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
-            snprintf(install->was, sizeof install->was, "%s", PQgetvalue(result, 0, 1));
+            install->version = (int)strtol(link_value(result, 0, 0), NULL, 10);
+            snprintf(install->was, sizeof install->was, "%s", link_value(result, 0, 1));
         }
         PQclear(result);
     }
@@ -92,7 +93,7 @@ static bool may_publish(struct install *install)
                     "publication %s is FOR ALL TABLES: it would publish the tables of this schema too, and a "
                     "PostgreSQL "
                     "subscriber that hasn't got them stops applying everything",
-                    PQgetvalue(result, 0, 0));
+                    link_value(result, 0, 0));
         command_say(command,
                     "make it name its tables; or, when every subscriber has them (pg_dump --schema-only "
                     "--schema=pgsluice) or none is a PostgreSQL, install with --published");

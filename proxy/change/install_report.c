@@ -7,6 +7,7 @@
 
 #include "proxy/change/change.h"
 #include "proxy/change/install.h"
+#include "proxy/change/link.h"
 #include "proxy/change/schema.h"
 
 static int step; /* of those that remain */
@@ -63,7 +64,7 @@ static void print_owners(struct install *install)
                        "     whose tables are to be changed online (until then they are not, and the error "
                        "says so):");
         said = true;
-        print_grant(install, PQgetvalue(result, i, 0), PQgetvalue(result, i, 2));
+        print_grant(install, link_value(result, i, 0), link_value(result, i, 2));
     }
     for (int i = 0; superusers && i < n; i++) {
         if (command_true(result, i, 1))
@@ -71,7 +72,7 @@ static void print_owners(struct install *install)
                    "unless the worker "
                    "may become a\nsuperuser, which it should not. ALTER TABLE ... OWNER TO gives them to an "
                    "ordinary role.\n",
-                   PQgetvalue(result, i, 0), PQgetvalue(result, i, 2));
+                   link_value(result, i, 0), link_value(result, i, 2));
     }
     PQclear(result);
 }
@@ -171,7 +172,7 @@ static void print_trust(struct install *install)
             "That is not so now: %s is no member of %s, and nothing is carried out here. Let a superuser "
             "install "
             "instead\n(`pgsluice uninstall` first), or give this database a worker of its own (--worker).\n",
-            installer, PQgetvalue(result, 0, 0));
+            installer, link_value(result, 0, 0));
     PQclear(result);
     result = command_ask(&install->command, administers_sql, 1, values);
     if (result != NULL && PQntuples(result) == 1 && !command_true(result, 0, 0))

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 enum { CONNECT_SECONDS = 10, OPTIONS_MOST = 64, OPTIONS_OWN = 12, PATIENCE = 500 /* ms */ };
+/* How long a server may take to answer that a statement is cancelled, or to end a transaction. */
+enum { END_SECONDS = 10 };
 
 /*
  * What each session of ours begins with. pg_temp comes last so that a temporary table can't stand for a table
@@ -115,13 +118,26 @@ static bool interrupted(const struct link *link)
     return link->interrupt && link->interrupt(link->argument);
 }
 
-static void cancel(const struct link *link)
+static void *send_cancel(void *argument)
 {
     char why[256];
+    PQcancel(argument, why, sizeof why);
+    PQfreeCancel(argument);
+    return NULL;
+}
+
+/* PQcancel() waits until the server hangs up, which one that is stopped never does: so it waits on a thread
+ * of its own, which nobody waits for. */
+static void cancel(const struct link *link)
+{
+    pthread_t thread;
     PGcancel *handle = PQgetCancel(link->pg);
-    if (handle)
-        PQcancel(handle, why, sizeof why);
-    PQfreeCancel(handle);
+    if (!handle)
+        return;
+    if (pthread_create(&thread, NULL, send_cancel, handle) == 0)
+        pthread_detach(thread);
+    else
+        PQfreeCancel(handle);
 }
 
 /* ---- connecting ---------------------------------------------------------------------------------------- */
@@ -259,8 +275,17 @@ void link_close(struct link *link)
 
 /* ---- statements ---------------------------------------------------------------------------------------- */
 
-/* Waits until PQgetResult won't block. */
-static bool await(struct link *link, bool *cancelled, double since)
+/* Is it over with this statement? */
+static bool given_up(const struct link *link, double since, double cancelled)
+{
+    double now = clock_seconds();
+    if (cancelled > 0 && now - cancelled > END_SECONDS)
+        return true;
+    return link->deadline && (now - since) * 1000 > 2 * (double)link->deadline;
+}
+
+/* Waits until PQgetResult won't block. False: it is not worth waiting any longer; link->failed. */
+static bool await(struct link *link, double *cancelled, double since)
 {
     for (;;) {
         int flushed = PQflush(link->pg);
@@ -270,12 +295,13 @@ static bool await(struct link *link, bool *cancelled, double since)
         if (!PQconsumeInput(link->pg))
             return true;
         bool late = link->deadline && (clock_seconds() - since) * 1000 > (double)link->deadline;
-        if (!*cancelled && (late || interrupted(link))) {
-            cancel(link);
-            *cancelled = true;
-        } else if (late && (clock_seconds() - since) * 1000 > 2 * (double)link->deadline) {
+        if (given_up(link, since, *cancelled)) {
             fail_lost(link, "no answer from the server");
             return false;
+        }
+        if (*cancelled <= 0 && (late || interrupted(link))) {
+            cancel(link);
+            *cancelled = clock_seconds();
         }
     }
 }
@@ -300,9 +326,9 @@ static bool good(const PGresult *result)
 static PGresult *collect(struct link *link)
 {
     PGresult *kept = NULL, *result;
-    bool failed = false, cancelled = false;
-    double since = clock_seconds();
-    while (await(link, &cancelled, since) && (result = PQgetResult(link->pg))) {
+    bool failed = false, answered;
+    double since = clock_seconds(), cancelled = 0;
+    while ((answered = await(link, &cancelled, since)) && (result = PQgetResult(link->pg))) {
         if (!good(result) && !failed) {
             fail_result(link, result);
             failed = true;
@@ -313,6 +339,11 @@ static PGresult *collect(struct link *link)
             kept = kept ? better(kept, result) : result;
         if (PQstatus(link->pg) != CONNECTION_OK)
             break;
+    }
+    if (!answered) { /* what it would still say belongs to no statement of ours any more */
+        PQclear(kept);
+        link_close(link);
+        return NULL;
     }
     if (PQstatus(link->pg) != CONNECTION_OK && !failed)
         fail_lost(link, PQerrorMessage(link->pg));
@@ -331,13 +362,27 @@ static PGresult *settle(struct link *link, PGresult *result)
         return result;
     struct failure why = link->failed;
     bool (*interrupt)(void *) = link->interrupt;
+    int64_t deadline = link->deadline;
     link->interrupt = NULL;
+    link->deadline = END_SECONDS * 1000;
     if (PQsendQuery(link->pg, "ROLLBACK"))
         PQclear(collect(link));
     link->interrupt = interrupt;
+    link->deadline = deadline;
     why.lost |= PQstatus(link->pg) != CONNECTION_OK;
     link->failed = why;
     return NULL;
+}
+
+/* Some name in the statement that is about to be sent isn't there. */
+static bool unsaid(struct link *link)
+{
+    if (!link->unsaid)
+        return false;
+    link->unsaid = false;
+    failure_set(&link->failed, "22021",
+                "a name of the table's is not valid UTF-8, so no statement can be made of it");
+    return true;
 }
 
 static PGresult *sent(struct link *link, bool success)
@@ -350,12 +395,22 @@ static PGresult *sent(struct link *link, bool success)
 
 PGresult *link_exec(struct link *link, const char *sql)
 {
+    if (unsaid(link))
+        return NULL;
     return sent(link, link->pg && sql && PQsendQuery(link->pg, sql));
 }
 
 PGresult *link_params(struct link *link, const char *sql, int n, const char *const *values)
 {
+    if (unsaid(link))
+        return NULL;
     return sent(link, link->pg && PQsendQueryParams(link->pg, sql, n, NULL, values, NULL, NULL, 0));
+}
+
+char *link_value(const PGresult *result, int row, int column)
+{
+    static char nothing[1];
+    return row < PQntuples(result) && column < PQnfields(result) ? PQgetvalue(result, row, column) : nothing;
 }
 
 bool link_do(struct link *link, const char *sql)

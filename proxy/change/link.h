@@ -37,6 +37,7 @@ struct link {
     int version;           /* the server's, 150018 */
     int64_t deadline;      /* milliseconds that one statement may take; 0: no limit */
     struct failure failed; /* the last failure */
+    bool unsaid;           /* a name couldn't be quoted for the next statement, which fails therefore */
 };
 
 double clock_seconds(void); /* monotonic */
@@ -58,6 +59,9 @@ PGresult *link_exec(struct link *, const char *sql);
 PGresult *link_params(struct link *, const char *sql, int n, const char *const *values);
 /* The same, where only the success counts. */
 bool link_do(struct link *, const char *sql);
+/* PQgetvalue(), or "" where there is no such row or column, whatever the server has sent. */
+char *link_value(const PGresult *, int row, int column);
+
 /* One statement that is not ours, with no parameters: the protocol takes but one in such a message. */
 bool link_do_single(struct link *, const char *sql);
 

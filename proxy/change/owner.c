@@ -146,8 +146,8 @@ bool owner_make(struct work *work, const char *owner_sql, struct owner_function 
                      : NULL;
     PGresult *result = link_exec(&work->link, sql);
     if (result) {
-        snprintf(function->oid, sizeof function->oid, "%s", PQgetvalue(result, 0, 0));
-        snprintf(function->xmin, sizeof function->xmin, "%s", PQgetvalue(result, 0, 1));
+        snprintf(function->oid, sizeof function->oid, "%s", link_value(result, 0, 0));
+        snprintf(function->xmin, sizeof function->xmin, "%s", link_value(result, 0, 1));
     }
     PQclear(result);
     talloc_free(make);
@@ -185,7 +185,7 @@ PGresult *owner_call(struct work *work, const struct owner_function *function, i
     return result;
 }
 
-const char *owner_lock(const struct work *work, const char *mode)
+const char *owner_lock(struct work *work, const char *mode)
 {
     return talloc_asprintf(
         work->row,

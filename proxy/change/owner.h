@@ -46,7 +46,7 @@ PGresult *owner_call(struct work *, const struct owner_function *, int64_t first
                      int64_t most);
 
 /* PL/pgSQL: takes a lock within the stall budget and makes sure that the name still means this table. */
-const char *owner_lock(const struct work *, const char *mode);
+const char *owner_lock(struct work *, const char *mode);
 
 /* One statement at the top level, for those that can't run in a function; the server itself runs the owner's
  * code in them as the owner and without a way back, but what it looks at before, it looks at without that: so

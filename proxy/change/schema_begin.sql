@@ -676,6 +676,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                   lc_numeric, lc_time, default_text_search_config, default_tablespace}'::text[]) AS s (name)
 $$;
 
+-- The worker speaks UTF-8. In a database of SQL_ASCII a name may be anything.
+CREATE OR REPLACE FUNCTION pgsluice.is_utf8(name text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN convert_from(textsend(name), 'UTF8') IS NOT NULL;
+EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+  RETURN false;
+END $$;
+
+CREATE OR REPLACE FUNCTION pgsluice.check_readable(relation regclass, spec jsonb) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+  IF getdatabaseencoding() <> 'SQL_ASCII'
+     OR (pgsluice.is_utf8(spec::text)
+         AND (SELECT bool_and(pgsluice.is_utf8(n.nspname || c.relname || pg_get_userbyid(c.relowner)))
+                FROM pgsluice.tree(relation) t (oid) JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace))
+  THEN
+    RETURN NULL;
+  END IF;
+  RETURN ARRAY['a table of this database cannot be changed online: a name of it is not valid UTF-8',
+               'The database has the encoding SQL_ASCII, which takes any bytes; pgsluice works in UTF-8.',
+               'Nothing was changed. Rename what has such a name, or do it with pgsluice turned off for this statement.'];
+END $$;
+
 -- What all proxies keep in mind, and look for in each statement, has an end.
 CREATE OR REPLACE FUNCTION pgsluice.check_many(relation regclass, spec jsonb) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -726,7 +751,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'pgsluice.begin_checked() is called by pgsluice.begin_change()' USING ERRCODE = 'insufficient_privilege';
   END IF;
-  no := coalesce(pgsluice.check_spec(spec), pgsluice.check_events(), pgsluice.check_many(relation, spec),
+  no := coalesce(pgsluice.check_spec(spec), pgsluice.check_readable(relation, spec), pgsluice.check_events(), pgsluice.check_many(relation, spec),
                  pgsluice.check_held(relation),
                  pgsluice.check_alone(relation), pgsluice.check_tables(relation, fill),
                  pgsluice.check_owners(relation, spec),
@@ -785,7 +810,7 @@ REVOKE ALL ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text
   pgsluice.is_object(jsonb, text[], text[]), pgsluice.is_column(jsonb), pgsluice.is_unique(jsonb), pgsluice.is_index(jsonb),
   pgsluice.is_spec(jsonb),
   pgsluice.insert_change(regclass, jsonb), pgsluice.check_many(regclass, jsonb),
-  pgsluice.settings_of(text[]), pgsluice.begin_checked(text[], regclass, jsonb, oid[], text),
+  pgsluice.settings_of(text[]), pgsluice.is_utf8(text), pgsluice.check_readable(regclass, jsonb), pgsluice.begin_checked(text[], regclass, jsonb, oid[], text),
   pgsluice.begin_change_in(text[], regclass, jsonb, oid[], text), pgsluice.begin_change(regclass, jsonb, oid[], text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgsluice.clip(text, int), pgsluice.object_name(text, text, text), pgsluice.columns_name(text[]),
   pgsluice.relation_name_beside(regclass, text[], text, text[]), pgsluice.relation_name(regclass, text[], text),

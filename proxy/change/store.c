@@ -98,21 +98,21 @@ static void read_row(const void *parent, struct change_row *row, const PGresult 
 {
     const char **texts[] = {&row->throttled,  &row->schema,        &row->table,       &row->kind,
                             &row->error_code, &row->error_message, &row->error_detail};
-    row->id = strtoll(PQgetvalue(result, at, 0), NULL, 10);
-    row->state = state_of(PQgetvalue(result, at, 1));
-    row->wanted = wanted_of(PQgetvalue(result, at, 2));
-    row->phase = talloc_strdup(parent, PQgetvalue(result, at, 3));
+    row->id = strtoll(link_value(result, at, 0), NULL, 10);
+    row->state = state_of(link_value(result, at, 1));
+    row->wanted = wanted_of(link_value(result, at, 2));
+    row->phase = talloc_strdup(parent, link_value(result, at, 3));
     for (int i = 0; i < 7; i++)
-        *texts[i] = talloc_strdup(parent, PQgetvalue(result, at, 4 + i));
-    row->relation = (uint32_t)strtoul(PQgetvalue(result, at, 11), NULL, 10);
-    row->owner = (uint32_t)strtoul(PQgetvalue(result, at, 12), NULL, 10);
-    row->age = strtod(PQgetvalue(result, at, 13), NULL);
-    read_columns(parent, row, PQgetvalue(result, at, 14));
-    row->progress = object_of(PQgetvalue(result, at, 15));
-    read_members(parent, row, PQgetvalue(result, at, 16));
-    row->asker = talloc_strdup(parent, PQgetvalue(result, at, 18));
-    row->spec = object_of(PQnfields(result) > 19 ? PQgetvalue(result, at, 19) : "{}");
-    row->free = PQgetvalue(result, at, 17)[0] == 't';
+        *texts[i] = talloc_strdup(parent, link_value(result, at, 4 + i));
+    row->relation = (uint32_t)strtoul(link_value(result, at, 11), NULL, 10);
+    row->owner = (uint32_t)strtoul(link_value(result, at, 12), NULL, 10);
+    row->age = strtod(link_value(result, at, 13), NULL);
+    read_columns(parent, row, link_value(result, at, 14));
+    row->progress = object_of(link_value(result, at, 15));
+    read_members(parent, row, link_value(result, at, 16));
+    row->asker = talloc_strdup(parent, link_value(result, at, 18));
+    row->spec = object_of(PQnfields(result) > 19 ? link_value(result, at, 19) : "{}");
+    row->free = link_value(result, at, 17)[0] == 't';
 }
 
 static int rows_free(struct change_rows *rows)
@@ -178,7 +178,7 @@ enum store_presence store_presence(struct link *link)
         link_exec(link, "SELECT to_regclass('pgsluice.change') IS NOT NULL AND " SCHEMA_TRUSTED_BY_WORKER);
     enum store_presence presence = STORE_UNKNOWN;
     if (result && PQntuples(result) == 1)
-        presence = PQgetvalue(result, 0, 0)[0] == 't' ? STORE_PRESENT : STORE_ABSENT;
+        presence = link_value(result, 0, 0)[0] == 't' ? STORE_PRESENT : STORE_ABSENT;
     PQclear(result);
     return presence;
 }
@@ -226,7 +226,7 @@ bool store_lease(struct link *link, int64_t id, uint32_t relation)
     char *sql = store_lease_sql(NULL, id, relation);
     PGresult *result = sql ? link_exec(link, sql) : NULL;
     talloc_free(sql);
-    bool had = result && PQgetvalue(result, 0, 0)[0] == 't';
+    bool had = result && link_value(result, 0, 0)[0] == 't';
     if (result && !had)
         failure_set(&link->failed, "", "somebody else works on it");
     PQclear(result);

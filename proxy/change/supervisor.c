@@ -27,6 +27,11 @@ void changes_wake(struct changes *changes)
         errno = 0; /* it is awake */
 }
 
+bool changes_stopping(void *changes)
+{
+    return atomic_load(&((struct changes *)changes)->stopping);
+}
+
 static void wish(struct changes *changes, const char *database, int64_t id, const char *role)
 {
     struct wish *new = calloc(1, sizeof *new);
@@ -101,7 +106,7 @@ static struct database *add_database(struct changes *changes, const char *name)
  * be work in them. Those without the schema are then looked at again, at most one a second. */
 static void discover(struct changes *changes)
 {
-    struct link link = {.wake = -1, .deadline = 5000};
+    struct link link = {.wake = -1, .deadline = 5000, .interrupt = changes_stopping, .argument = changes};
     changes->discover = clock_seconds() + discover_every;
     if (!changes->in_force->online.maintenance)
         return;
@@ -123,7 +128,7 @@ static void discover(struct changes *changes)
     for (struct database *database = changes->databases; database; database = database->next)
         database->listed = !result;
     for (int i = 0; i < n; i++) {
-        struct database *database = add_database(changes, PQgetvalue(result, i, 0));
+        struct database *database = add_database(changes, link_value(result, i, 0));
         if (!database)
             break;
         database->listed = true;

@@ -227,7 +227,7 @@ static void describe(struct database *database, struct job *job)
     snprintf(pid, sizeof pid, "%d", atomic_load(&job->backend));
     PGresult *result = link_params(&database->link, blockers, 1, values);
     if (result && !PQgetisnull(result, 0, 0))
-        why = strdup(PQgetvalue(result, 0, 0));
+        why = strdup(link_value(result, 0, 0));
     PQclear(result);
     pthread_mutex_lock(&job->mutex);
     if (!why && job->notice[0])

@@ -78,7 +78,8 @@ enum login_state login_ended(struct database *database)
     pthread_join(login->thread, NULL);
     bool good = login->good;
     database->login = NULL;
-    database->link.interrupt = NULL;
+    database->link.interrupt = changes_stopping;
+    database->link.argument = login->changes;
     login_free(login);
     return good ? LOGIN_GOOD : LOGIN_FAILED;
 }

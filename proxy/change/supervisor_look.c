@@ -67,7 +67,7 @@ double database_tell(struct changes *changes, const struct database *database)
 static bool is_superuser(struct link *link)
 {
     PGresult *result = link_exec(link, "SELECT rolsuper FROM pg_roles WHERE rolname = session_user");
-    bool superuser = !result || PQntuples(result) != 1 || PQgetvalue(result, 0, 0)[0] != 'f';
+    bool superuser = !result || PQntuples(result) != 1 || link_value(result, 0, 0)[0] != 'f';
     PQclear(result);
     return superuser;
 }

@@ -12,21 +12,23 @@
 
 /* ---- SQL ----------------------------------------------------------------------------------------------- */
 
-static const char *kept(const struct work *work, char *escaped)
+/* libpq refuses what isn't valid UTF-8, as a name in a database of SQL_ASCII may be. */
+static const char *kept(struct work *work, char *escaped)
 {
     const char *copy = escaped ? talloc_strdup(work->row, escaped) : NULL;
+    work->link.unsaid |= !copy;
     PQfreemem(escaped);
-    return copy;
+    return copy ? copy : "";
 }
 
-const char *sql_name(const struct work *work, const char *name)
+const char *sql_name(struct work *work, const char *name)
 {
-    return name ? kept(work, PQescapeIdentifier(work->link.pg, name, strlen(name))) : NULL;
+    return kept(work, name ? PQescapeIdentifier(work->link.pg, name, strlen(name)) : NULL);
 }
 
-const char *sql_text(const struct work *work, const char *text)
+const char *sql_text(struct work *work, const char *text)
 {
-    return text ? kept(work, PQescapeLiteral(work->link.pg, text, strlen(text))) : NULL;
+    return kept(work, text ? PQescapeLiteral(work->link.pg, text, strlen(text)) : NULL);
 }
 
 PGresult *work_ask(struct work *work, const char *format, ...)
@@ -73,7 +75,7 @@ static bool read_owners_path(struct work *work)
                  "ORDER BY d.setrole = 0, d.setdatabase = 0 LIMIT 1), '\"$user\", public')",
                  work->row->relation);
     if (result) {
-        const char *path = PQgetvalue(result, 0, 0);
+        const char *path = link_value(result, 0, 0);
         work->path = talloc_asprintf(work->row, "%s%s%s, pg_temp", path,
                                      strspn(path, " \"") == strlen(path) ? "" : ", ",
                                      sql_name(work, work->target.schema));
@@ -132,13 +134,13 @@ static enum step read_table(struct work *work)
         PQclear(result);
         return gone(work, "42P01", "table", work->row->table);
     }
-    target->kind = PQgetvalue(result, 0, 0)[0];
-    target->schema = talloc_strdup(work->row, PQgetvalue(result, 0, 1));
-    target->name = talloc_strdup(work->row, PQgetvalue(result, 0, 2));
+    target->kind = link_value(result, 0, 0)[0];
+    target->schema = talloc_strdup(work->row, link_value(result, 0, 1));
+    target->name = talloc_strdup(work->row, link_value(result, 0, 2));
     target->sql =
         talloc_asprintf(work->row, "%s.%s", sql_name(work, target->schema), sql_name(work, target->name));
-    target->owner_sql = sql_name(work, PQgetvalue(result, 0, 3));
-    target->alone = PQgetvalue(result, 0, 4)[0] == 'f';
+    target->owner_sql = sql_name(work, link_value(result, 0, 3));
+    target->alone = link_value(result, 0, 4)[0] == 'f';
     PQclear(result);
     return read_settings(work) ? STEP_DONE : work_failed(work);
 }
@@ -172,9 +174,9 @@ static enum step read_column(struct work *work, struct column *column, const jso
     if (!result)
         return work_failed(work);
     if (PQntuples(result) == 1) {
-        column->name = talloc_strdup(work->row, PQgetvalue(result, 0, 0));
+        column->name = talloc_strdup(work->row, link_value(result, 0, 0));
         column->sql = sql_name(work, column->name);
-        column->set = PQgetvalue(result, 0, 1)[0] == 't';
+        column->set = link_value(result, 0, 1)[0] == 't';
     }
     PQclear(result);
     if (column->name)
@@ -202,7 +204,7 @@ enum step target_read(struct work *work)
 }
 
 /* The spec's other lists name columns; those of the list of columns may have got another name since. */
-const char *target_column(const struct work *work, const char *name)
+const char *target_column(struct work *work, const char *name)
 {
     const json_t *list = json_object_get(work->row->spec, "columns");
     for (size_t i = 0; i < work->n_columns; i++) {

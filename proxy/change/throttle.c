@@ -133,9 +133,9 @@ static bool look_at_load(struct work *work, uint32_t leaf)
                                 leaf);
     if (!result)
         return false;
-    double lag = strtod(PQgetvalue(result, 0, 0), NULL), backlog = strtod(PQgetvalue(result, 0, 1), NULL);
-    bool vacuum = PQgetvalue(result, 0, 2)[0] == 't';
-    double commits = strtod(PQgetvalue(result, 0, 3), NULL), now = clock_seconds();
+    double lag = strtod(link_value(result, 0, 0), NULL), backlog = strtod(link_value(result, 0, 1), NULL);
+    bool vacuum = link_value(result, 0, 2)[0] == 't';
+    double commits = strtod(link_value(result, 0, 3), NULL), now = clock_seconds();
     PQclear(result);
     if (throttle->commits_at > 0)
         throttle->others =

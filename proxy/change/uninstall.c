@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proxy/change/install.h"
+#include "proxy/change/link.h"
 
 static const char unfinished_sql[] =
     "SELECT id, state, pg_catalog.format('%I.%I', table_schema, table_name) FROM pgsluice.change"
@@ -26,8 +27,8 @@ static int unfinished(struct command *command)
         return -1;
     int n = PQntuples(result);
     for (int i = 0; i < n; i++)
-        command_say(command, "change %s of %s is %s", PQgetvalue(result, i, 0), PQgetvalue(result, i, 2),
-                    PQgetvalue(result, i, 1));
+        command_say(command, "change %s of %s is %s", link_value(result, i, 0), link_value(result, i, 2),
+                    link_value(result, i, 1));
     PQclear(result);
     return n;
 }

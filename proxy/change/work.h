@@ -69,10 +69,11 @@ bool spec_good(const json_t *spec);
 
 /* target.c: STEP_UNDO when the table or a column is gone. */
 enum step target_read(struct work *);
-const char *target_column(const struct work *, const char *name); /* quoted, by its name in the spec */
-/* An SQL identifier or literal, below the row; NULL for want of memory. */
-const char *sql_name(const struct work *, const char *);
-const char *sql_text(const struct work *, const char *);
+const char *target_column(struct work *, const char *name); /* quoted, by its name in the spec */
+/* An SQL identifier or literal, below the row. Where it can't be had, the next statement of the link fails.
+ */
+const char *sql_name(struct work *, const char *);
+const char *sql_text(struct work *, const char *);
 __attribute__((format(printf, 2, 3))) PGresult *work_ask(struct work *, const char *format, ...);
 __attribute__((format(printf, 2, 3))) bool work_do(struct work *, const char *format, ...);
 

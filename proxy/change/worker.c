@@ -107,7 +107,7 @@ enum step work_checkpoint(struct work *work, const char *why)
     static const char *const wanted[] = {"run", "pause", "cancel"};
     bool there = PQntuples(result) == 1;
     for (int i = 0; there && i < 3; i++)
-        if (strcmp(wanted[i], PQgetvalue(result, 0, 0)) == 0)
+        if (strcmp(wanted[i], link_value(result, 0, 0)) == 0)
             atomic_store(&work->job->wanted, i);
     PQclear(result);
     return !there || work_told(work) ? STEP_LEAVE : STEP_DONE;

@@ -284,7 +284,8 @@ size_t client_message(struct engine *engine, const struct frame *frame, const st
         taken = login_client(engine, frame, sinks);
     else if (engine->skipping && frame->type != CLIENT_SYNC)
         taken = skip_message(engine, frame, sinks);
-    else if (engine->prepared && engine_lost_count(engine) && frame->type != CLIENT_SYNC)
+    else if ((engine->prepared || engine->names_lost) && engine_lost_count(engine) &&
+             frame->type != CLIENT_SYNC)
         taken = engine_cut_in_doubt(engine, sinks); /* a name might no longer be followed */
     else if (online_waits(engine) && waits_for_change(frame->type))
         taken = engine_hold(engine, ENGINE_CLIENT, WAIT_CHANGE, FRAME_HEADER);

@@ -147,6 +147,7 @@ struct engine {
     char status;           /* of the last ReadyForQuery */
     uint8_t wait;          /* enum client_wait */
     uint8_t doubt;         /* enum doubt */
+    bool names_lost;       /* in doubt a name was taken for one that the server has never heard of */
     uint8_t text_encoding; /* enum text_encoding of client_encoding */
     bool login : 1;        /* no ReadyForQuery yet */
     bool answer_due : 1;   /* the server waits for the client's answer to an authentication request */

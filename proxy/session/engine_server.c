@@ -37,6 +37,7 @@ static void drop_head(struct engine *engine)
     if (extra) {
         if (extra->change && engine->prepared)
             prepared_undo(engine->prepared);
+        engine->names_lost |= extra->change && engine_lost_count(engine);
         trail_forgotten(engine, head->extra);
         engine_entry_drop(engine, head);
     }

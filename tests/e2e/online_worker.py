@@ -15,7 +15,7 @@ OWNER = "shop_owner"
 def prepare(server, database, owner=OWNER):
     """Roles, and the schema pgsluice."""
     server.sql("DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%s') THEN CREATE ROLE %s LOGIN; "
-               "END IF; END $$" % (owner, owner))
+               "END IF; END $$; ALTER ROLE %s LOGIN" % (owner, owner, owner))
     done = harness.run([harness.PGSLUICE, "install", "--connect",
                         "host=127.0.0.1 port=%d user=%s dbname=%s" % (server.port, server.superuser, database)])
     assert done.returncode == 0, done.stderr + done.stdout
