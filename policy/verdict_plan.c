@@ -51,7 +51,8 @@ bool plan_possible(const void *talloc_parent, const struct policy_context *conte
         *why = talloc_asprintf(
             talloc_parent,
             "the schema pgsluice of database %s belongs to somebody who can't be trusted with it: "
-            "neither a superuser nor a database's owner who is a member of every role that you are a member of",
+            "neither a superuser nor a database's owner who is a member of every role that you are a member "
+            "of",
             names->database);
     else if (names->schema_version != PLAN_SCHEMA_VERSION)
         *why = talloc_asprintf(
