@@ -270,6 +270,7 @@ struct facts {
                                  (first) table it inherits from or is a partition of */
     bool partition_of;          /* CREATE TABLE … PARTITION OF */
     bool uncomments;            /* COMMENT … IS NULL, or '' */
+    const char *new_name;       /* RENAME of what is no relation (those have an alter), or NULL */
     struct row_user *row_users; /* SELECT, INSERT, UPDATE, DELETE, COPY; PREPARE of one */
     size_t n_row_users;
     const char *prepared; /* PREPARE, DEALLOCATE: the name; or NULL (ALL) */

@@ -333,6 +333,7 @@ void facts_rename(struct reader *r, json_t *statement)
     facts->if_exists = tree_true(statement, "missing_ok");
     if (!is_relation(object)) {
         facts_named_object(r, what, statement);
+        facts->new_name = reader_copy(r, tree_text(statement, "newname"));
         return;
     }
     facts_on_relation(r, relation);

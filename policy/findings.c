@@ -191,72 +191,6 @@ static void create_index(struct judge *judge)
     finding_add(judge, &sight);
 }
 
-/* One of several tables that a statement names. */
-static struct look look_at_object(const struct judge *judge, size_t index)
-{
-    struct look look = *judge->look;
-    look.table = table_named(&look, &judge->facts->objects[index]);
-    return look;
-}
-
-static void drop_table(struct judge *judge)
-{
-    const struct facts *facts = judge->facts;
-    if (strcmp(facts->object_kind, "TABLE") != 0)
-        return;
-    for (size_t i = 0; i < facts->n_objects; i++) {
-        struct look look = look_at_object(judge, i);
-        struct judge one = *judge;
-        one.look = &look;
-        if (look.table.missing)
-            continue;
-        one.table = &facts->objects[i];
-        one.table_text = quote_name(judge->memory, one.table);
-        struct sight sight = {.rule = RULE_drop_table,
-                              .sure = ANSWER_YES,
-                              .place = one.table->place,
-                              .object = one.table->name};
-        sight.message =
-            TEXT(judge, "dropping table %s takes its data and breaks every statement that still names it",
-                 one.table_text);
-        sight.detail =
-            TEXT(judge, "It can't be brought back but from a backup.%s",
-                 facts->cascade ? " CASCADE drops the views and foreign keys that use it as well." : "");
-        sight.hint =
-            TEXT(judge,
-                 "Rename it first, wait a few days whether anybody misses it, and drop it then:\n"
-                 "ALTER TABLE %s RENAME TO %s;",
-                 one.table_text, quote_identifier(judge->memory, TEXT(judge, "%s_dropped", one.table->name)));
-        finding_add(&one, &sight);
-    }
-}
-
-static void truncate_table(struct judge *judge)
-{
-    const struct facts *facts = judge->facts;
-    for (size_t i = 0; i < facts->n_objects; i++) {
-        struct look look = look_at_object(judge, i);
-        struct judge one = *judge;
-        one.look = &look;
-        if (look.table.missing || (look.table.relation != NULL && table_empty(&look)))
-            continue;
-        one.table = &facts->objects[i];
-        one.table_text = quote_name(judge->memory, one.table);
-        struct sight sight = {
-            .rule = RULE_truncate, .sure = ANSWER_YES, .place = one.table->place, .object = one.table->name};
-        sight.message = TEXT(judge, "truncating %s removes every row at once", one.table_text);
-        sight.detail = TEXT(
-            judge,
-            "PostgreSQL would hold an AccessExclusiveLock on %s; a snapshot taken before sees the "
-            "table as empty, and no row can be brought back but from a backup.%s",
-            one.table_text, facts->cascade ? " CASCADE empties every table that refers to it as well." : "");
-        sight.hint = TEXT(
-            judge, "Where the rows are old ones, DELETE them in batches; where all must go, see to it that "
-                   "nobody reads the table.");
-        finding_add(&one, &sight);
-    }
-}
-
 /* ---- ALTER TABLE ---- */
 
 static void rewrite_with_siblings(struct judge *judge)
@@ -381,16 +315,17 @@ static void judge_statement(struct judge *judge, int depth)
         create_index(judge);
         break;
     case STATEMENT_DROP:
-        drop_table(judge);
+        findings_drop(judge);
         break;
     case STATEMENT_TRUNCATE:
-        truncate_table(judge);
+        findings_truncate(judge);
         break;
     case STATEMENT_DO:
         nested(judge, depth);
         break;
     case STATEMENT_OTHER_DDL:
         findings_work(judge);
+        findings_away(judge);
         break;
     default: /* a function's body is not run by CREATE FUNCTION */
         break;

@@ -41,10 +41,13 @@ void findings_alter(struct judge *, const struct part *);      /* the other subc
 void findings_catalog(struct judge *, const struct part *);    /* ADD COLUMN: what only the catalog shows */
 void findings_work(struct judge *);                            /* VACUUM FULL, CLUSTER, REINDEX, REFRESH */
 void findings_work_alter(struct judge *, const struct part *); /* SET LOGGED, ATTACH PARTITION … */
-void findings_definition(struct judge *);                      /* columns as they are defined */
-void findings_comment(struct judge *);                         /* new columns without a comment */
-void findings_readers(struct judge *, const struct part *);    /* queries that go by a table's columns */
-void findings_held(struct judge *);                            /* work behind a lock that is held */
+void findings_drop(struct judge *); /* DROP, of whatever takes tables or columns along */
+void findings_truncate(struct judge *);
+void findings_away(struct judge *);                         /* DROP OWNED, ALTER SCHEMA … RENAME */
+void findings_definition(struct judge *);                   /* columns as they are defined */
+void findings_comment(struct judge *);                      /* new columns without a comment */
+void findings_readers(struct judge *, const struct part *); /* queries that go by a table's columns */
+void findings_held(struct judge *);                         /* work behind a lock that is held */
 void held_after(struct verdict *, const struct look *, const struct parts *); /* verdict.locked */
 
 /* Is the rule silent on this table: private to the transaction, or small? */

@@ -1,6 +1,7 @@
 /*
  * The siblings of ADD COLUMN: other subcommands of ALTER TABLE that stall, break readers, or lose data.
  */
+#include <string.h>
 #include <talloc.h>
 
 #include "policy/findings.h"
@@ -262,8 +263,43 @@ static void rename_table(struct judge *judge, const struct alter *alter)
     finding_add(judge, &sight);
 }
 
+static void set_schema(struct judge *judge, const struct alter *alter)
+{
+    if (judge->facts->object_kind[0] == 'I' || judge->facts->object_kind[0] == 'S')
+        return; /* an index's name is in no statement; a sequence mostly stands in a default, by its number */
+    const struct name moved = {alter->new_name, judge->table->name, -1};
+    const char *moved_text = quote_name(judge->memory, &moved);
+    struct sight sight = {.rule = RULE_rename_table, .sure = ANSWER_YES, .place = alter->place};
+    sight.message = TEXT(judge, "moving %s to schema %s breaks every statement that doesn't find it there",
+                         judge->table_text, quoted(judge, alter->new_name));
+    sight.detail = TEXT(judge, "It is gone from its old schema the moment this commits: statements that say "
+                               "the old schema fail, and "
+                               "so do those that say none, unless their search_path names the new one.");
+    sight.hint =
+        TEXT(judge,
+             "Leave a view in its old place, in the same transaction; drop the view when nothing uses it:\n"
+             "CREATE VIEW %s AS SELECT * FROM %s;",
+             judge->table_text, moved_text);
+    finding_add(judge, &sight);
+}
+
+/* What it names isn't there: the server refuses it, or passes it over, before anything is locked for long.
+ * Who asks may not be who will run it: what he may not do is no reason. */
+static bool nothing_there(const struct judge *judge, const struct part *part)
+{
+    static const char owner[] = "must be owner of ";
+    const struct alter *alter = part->alter;
+    if (part->fails == ANSWER_YES)
+        return part->fails_with == NULL || strncmp(part->fails_with, owner, sizeof owner - 1) != 0;
+    return alter->kind == ALTER_DROP_COLUMN && alter->missing_ok && alter->subject != NULL &&
+           table_has_column(judge->look, alter->subject) == ANSWER_NO &&
+           added_column(judge->facts, alter->subject) == NULL;
+}
+
 void findings_alter(struct judge *judge, const struct part *part)
 {
+    if (nothing_there(judge, part))
+        return;
     switch (part->alter->kind) {
     case ALTER_COLUMN_TYPE:
         alter_type(judge, part);
@@ -283,6 +319,9 @@ void findings_alter(struct judge *judge, const struct part *part)
         return;
     case ALTER_RENAME_TABLE:
         rename_table(judge, part->alter);
+        return;
+    case ALTER_SET_SCHEMA:
+        set_schema(judge, part->alter);
         return;
     default:
         findings_work_alter(judge, part);

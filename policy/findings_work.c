@@ -101,6 +101,39 @@ static void attach_partition(struct judge *judge, const struct part *part)
     finding_add(&one, &sight);
 }
 
+/* CONCURRENTLY waits for those that use the parent, and stops nobody. */
+static void detach_partition(struct judge *judge, const struct alter *alter)
+{
+    if (alter->concurrently || alter->other.name == NULL)
+        return;
+    struct look look = *judge->look;
+    look.table = table_named(&look, &alter->other);
+    struct judge one = *judge;
+    const char *other = quote_name(judge->memory, &alter->other);
+    one.look = &look;
+    struct sight sight = {.rule = RULE_detach_partition,
+                          .sure = ANSWER_YES,
+                          .place = alter->place,
+                          .object = alter->other.name};
+    sight.message =
+        TEXT(judge, "detaching %s without CONCURRENTLY locks all of %s, and takes its rows out of it", other,
+             judge->table_text);
+    sight.detail = TEXT(judge,
+                        "PostgreSQL would hold an AccessExclusiveLock on %s and on %s: that is short, but it "
+                        "waits for every query "
+                        "that is running there, on any partition, and all others queue up behind it "
+                        "meanwhile. From then on queries of "
+                        "%s no longer see these rows.",
+                        judge->table_text, other, judge->table_text);
+    sight.hint =
+        TEXT(judge,
+             "On PostgreSQL 14 and later, outside a transaction, and where there is no default partition:\n"
+             "ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY;\n"
+             "Else SET lock_timeout = '2s' before it, and try again when it fails.",
+             judge->table_text, other);
+    finding_add(&one, &sight);
+}
+
 void findings_work_alter(struct judge *judge, const struct part *part)
 {
     switch (part->alter->kind) {
@@ -113,6 +146,9 @@ void findings_work_alter(struct judge *judge, const struct part *part)
         return;
     case ALTER_ATTACH_PARTITION:
         attach_partition(judge, part);
+        return;
+    case ALTER_DETACH_PARTITION:
+        detach_partition(judge, part->alter);
         return;
     default:
         return;

@@ -73,7 +73,7 @@ static void take_comment(void *argument, const char *text, size_t length, size_t
 {
     struct commenting *c = argument;
     struct comments *comments = c->comments;
-    static const char *const words[] = {"COMMENT", "DO", NULL};
+    static const char *const words[] = {"COMMENT", "DO", "CREATE VIEW", "CREATE OR REPLACE VIEW", NULL};
     if (down != c->down || !begins_with_one(text, length, words))
         return;
     size_t n = comments->n, room = n == 0 ? 1 : 2 * n;
