@@ -265,7 +265,9 @@ struct facts {
     bool if_exists, if_not_exists, only, cascade, concurrently, temporary, unlogged, unique;
     bool moves; /* it reads or writes many rows, as far as its text says: UPDATE, DELETE, MERGE, INSERT of a
                    query or of many VALUES, COPY … FROM, CREATE TABLE AS, or WITH one of these */
-    int index_rest, index_end;  /* CREATE INDEX: what stands behind the table's name; -1 if unknown */
+    int index_rest, index_end; /* CREATE INDEX: what stands behind the table's name; -1 if unknown */
+    struct expr **index_parts; /* CREATE INDEX: its columns and expressions, INCLUDE and WHERE too */
+    size_t n_index_parts;
     struct name index_table;    /* CREATE INDEX, CREATE TRIGGER …: the table it is on; CREATE TABLE: the
                                  (first) table it inherits from or is a partition of */
     bool partition_of;          /* CREATE TABLE … PARTITION OF */

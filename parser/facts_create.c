@@ -142,6 +142,38 @@ static int index_name_place(const struct reader *r)
     return i < tokens->n ? reader_place(r, tokens->items[i].start) : -1;
 }
 
+static struct expr *index_part(struct reader *r, json_t *element)
+{
+    const char *column = tree_text(element, "name");
+    if (!column)
+        return expr_read(r, json_object_get(element, "expr"));
+    struct expr *part = reader_array(r, sizeof *part, &(size_t){1});
+    if (part)
+        *part = (struct expr){.kind = EXPR_COLUMN, .name = {NULL, reader_copy(r, column), -1}, .place = -1};
+    return part;
+}
+
+static void index_parts(struct reader *r, json_t *in)
+{
+    static const char *const lists[] = {"indexParams", "indexIncludingParams"};
+    struct facts *facts = r->facts;
+    size_t n = 1;
+    for (int list = 0; list < 2; list++)
+        n += json_array_size(tree_list(in, lists[list]));
+    facts->index_parts = reader_array(r, sizeof(struct expr *), &n);
+    for (int list = 0; facts->index_parts && list < 2; list++) {
+        json_t *elements = tree_list(in, lists[list]);
+        for (size_t i = 0; i < json_array_size(elements); i++) {
+            struct expr *part = index_part(r, tree_child(json_array_get(elements, i), "IndexElem"));
+            if (part)
+                facts->index_parts[facts->n_index_parts++] = part;
+        }
+    }
+    struct expr *where = expr_read(r, json_object_get(in, "whereClause"));
+    if (facts->index_parts && where)
+        facts->index_parts[facts->n_index_parts++] = where;
+}
+
 void facts_create_index(struct reader *r, json_t *in)
 {
     struct facts *facts = r->facts;
@@ -166,6 +198,7 @@ void facts_create_index(struct reader *r, json_t *in)
     facts->unique = tree_true(in, "unique");
     facts->concurrently = tree_true(in, "concurrent");
     facts->if_not_exists = tree_true(in, "if_not_exists");
+    index_parts(r, in);
 }
 
 void facts_drop(struct reader *r, json_t *in)

@@ -209,6 +209,8 @@ struct catalog {
     size_t n_schemas;
     const char **asked; /* names of relations asked for */
     size_t n_asked;
+    const char **asked_types;
+    size_t n_asked_types;
     struct catalog_relation missing; /* what is found under a name that isn't there */
     struct catalog_relation *relations;
     size_t n_relations;
@@ -238,6 +240,9 @@ const struct catalog_column *catalog_column(const struct catalog_relation *, con
  * serial and its like are no types. */
 const struct catalog_type *catalog_type(const struct catalog *, const struct type_name *);
 const struct catalog_type *catalog_type_by_oid(const struct catalog *, uint32_t oid);
+
+/* It was asked for, and there is no such type. */
+bool catalog_type_missing(const struct catalog *, const struct type_name *);
 
 /* The oid of the type meant, arrays included; 0: unknown. */
 uint32_t catalog_type_oid(const struct catalog *, const struct type_name *);

@@ -98,6 +98,17 @@ const struct catalog_type *catalog_type(const struct catalog *catalog, const str
     return best;
 }
 
+bool catalog_type_missing(const struct catalog *catalog, const struct type_name *name)
+{
+    if (name->name == NULL || name->percent_type || catalog_type(catalog, name) != NULL)
+        return false;
+    for (size_t i = 0; i < catalog->n_asked_types; i++) {
+        if (strcmp(catalog->asked_types[i], name->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 const struct catalog_type *catalog_type_by_oid(const struct catalog *catalog, uint32_t oid)
 {
     size_t low = 0, high = catalog->n_types;

@@ -55,6 +55,7 @@ static void read_asked(struct answer_reader *r, json_t *asked)
     }
     for (size_t i = 0; i < n_worked; i++)
         all[n_read + i] = worked[i];
+    catalog->asked_types = answer_texts(r, json_object_get(asked, "t"), &catalog->n_asked_types);
     catalog->asked = all;
     catalog->n_asked = n_read + n_worked;
 }

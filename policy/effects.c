@@ -105,7 +105,12 @@ static void create_index_effects(struct parts *parts, const struct look *look)
         effects->index_build = facts->only ? ANSWER_UNKNOWN : ANSWER_YES;
         return;
     }
-    may_fail(parts); /* its columns and operator classes are not looked into */
+    may_fail(parts); /* its operator classes are not looked into */
+    for (size_t i = 0; i < facts->n_index_parts; i++) {
+        const char *missing = effects_missing_column(look, facts->index_parts[i]);
+        if (missing != NULL)
+            fails(parts, "column \"%s\" does not exist", missing);
+    }
     if (strchr("rmp", table->kind) == NULL)
         fails(parts, "cannot create index on relation \"%s\"", table->name);
     if (!table->may_own)

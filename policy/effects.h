@@ -59,6 +59,9 @@ enum answer table_has_rows(const struct look *);
 /* The server believes it to be empty: nothing to worry about, and no proof. */
 bool table_empty(const struct look *);
 
+/* A statement in front makes, changes or drops something of this name. */
+bool mentioned_in_front(const struct look *, const char *name);
+
 /* Does the table have this column already? UNKNOWN where its columns are not known. */
 enum answer table_has_column(const struct look *, const char *column);
 
@@ -120,6 +123,14 @@ void effects_reference(struct part *, const struct look *, const struct constrai
 bool effects_unique_proven(const struct catalog_relation *, const char *const *columns, size_t n);
 const struct catalog_constraint *effects_constraint(const struct catalog_relation *, const char *name);
 const struct catalog_constraint *effects_primary_key(const struct catalog_relation *);
+
+/* ---- what isn't there (effects_missing.c) ------------------------------------------------------------ */
+
+/* The column that an expression about the table names and the table doesn't have; NULL: none, or not known.
+ */
+const char *effects_missing_column(const struct look *, const struct expr *);
+/* The type is known not to exist: the part fails. */
+bool effects_missing_type(struct part *, const struct look *, const struct type_name *);
 
 /* ---- constants (effects_constant.c) -------------------------------------------------------------------- */
 

@@ -254,6 +254,9 @@ static void add_check(struct part *part, const struct look *look, const struct c
         part_may_fail(part); /* its expression may be wrong; children may have a CHECK of that name */
     if (look->facts->only && relation->children > 0 && !constraint->no_inherit)
         part_fails(part, "constraint must be added to child tables too");
+    const char *missing = effects_missing_column(look, constraint->expr);
+    if (missing != NULL)
+        part_fails(part, "column \"%s\" does not exist", missing);
 }
 
 static void add_unique(struct part *part, const struct look *look, const struct constraint *constraint)

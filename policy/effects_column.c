@@ -136,6 +136,8 @@ static void check_type(struct part *part, const struct look *look)
     if (look->names == NULL || column_is_serial(column))
         return;
     const struct catalog_type *type = known_type(column, look);
+    if (effects_missing_type(part, look, &column->type))
+        return;
     if (type == NULL || column->collation != NULL)
         part_may_fail(part);
     if (type == NULL)
@@ -396,6 +398,11 @@ static void add_column_check(struct part *part, const struct look *look, const s
     const struct column_definition *column = part->alter->column;
     const struct constraint *written = column_constraint(column, CONSTRAINT_DEFAULT);
     const struct expr *by_default = column_default(column, look);
+    const char *missing = effects_missing_column(look, check->expr);
+    if (missing != NULL) {
+        part_fails(part, "column \"%s\" does not exist", missing);
+        return;
+    }
     part->scan = ANSWER_YES;
     bool plain = written == NULL || by_default == written->expr;
     bool constant = plain && (by_default != NULL || !column_filled(column, look));

@@ -40,12 +40,18 @@ static bool changes_names(const struct facts *facts)
 }
 
 /* Functions, types, operators, casts that the catalog answered for may be others now. */
-static bool changes_meaning(const struct facts *facts)
+static bool changes_meaning(const struct facts *facts, int depth)
 {
     static const char *const kinds[] = {"FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "TYPE",
                                         "DOMAIN",   "OPERATOR",  "CAST",    "EXTENSION"};
-    if (changes_names(facts) || facts->kind == STATEMENT_CREATE_FUNCTION)
+    if (changes_names(facts) || facts->kind == STATEMENT_CREATE_FUNCTION || depth > 8)
         return true;
+    if (facts->kind == STATEMENT_DO && facts->dynamic)
+        return true;
+    for (size_t i = 0; facts->kind == STATEMENT_DO && i < facts->n_nested; i++) {
+        if (changes_meaning(facts->nested[i].facts, depth + 1))
+            return true;
+    }
     if (facts->kind == STATEMENT_QUERY || facts->kind == STATEMENT_TRANSACTION)
         return false;
     for (size_t i = 0; facts->object_kind != NULL && i < sizeof kinds / sizeof *kinds; i++) {
@@ -66,6 +72,27 @@ static bool mentions(const struct facts *facts, const struct name *name)
     for (size_t i = 0; i < facts->n_alters; i++) {
         const struct alter *alter = &facts->alters[i];
         if (may_be_same(&alter->other, name) || same_text(alter->new_name, name->name))
+            return true;
+    }
+    return false;
+}
+
+static bool mentioned(const struct facts *facts, const struct name *name, int depth)
+{
+    if (depth > 8 || facts->status != FACTS_OK || mentions(facts, name))
+        return true;
+    for (size_t i = 0; facts->kind == STATEMENT_DO && i < facts->n_nested; i++) {
+        if (mentioned(facts->nested[i].facts, name, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+bool mentioned_in_front(const struct look *look, const char *name)
+{
+    const struct name any = {NULL, name, -1};
+    for (size_t i = 0; i < look->context->n_before; i++) {
+        if (mentioned(look->context->before[i], &any, 0))
             return true;
     }
     return false;
@@ -175,7 +202,7 @@ struct look look_at(const struct policy_context *context, const struct facts *fa
 {
     struct look look = {.context = context, .facts = facts, .names = context->names};
     for (size_t i = 0; i < context->n_before; i++) {
-        if (changes_meaning(context->before[i]))
+        if (changes_meaning(context->before[i], 0))
             look.names = NULL;
     }
     if (facts->status == FACTS_OK)

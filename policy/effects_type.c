@@ -293,6 +293,10 @@ void effects_column_type(struct part *part, const struct look *look)
         part_fails(part, "column \"%s\" of relation \"%s\" does not exist", alter->subject, relation->name);
         return;
     }
+    if (effects_missing_type(part, look, &alter->column->type)) {
+        part->rewrite = part->scan = part->index_build = ANSWER_NO;
+        return;
+    }
     static const uint32_t texts[] = {TYPE_TEXT, TYPE_VARCHAR};
     struct change change;
     bool known = change_of(look, column, &alter->column->type, &change);

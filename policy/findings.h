@@ -53,6 +53,10 @@ void held_after(struct verdict *, const struct look *, const struct parts *); /*
 /* Is the rule silent on this table: private to the transaction, or small? */
 bool rule_excused(const struct judge *, enum rule);
 
+/* It fails for certain, with these words, since what it names isn't there: before it has locked anything for
+ * long. */
+bool not_there(const char *fails_with);
+
 /* "It holds about 5,000,000 rows: expect some 10 s." or, with nothing known, a sentence without numbers. */
 enum work { WORK_REWRITE, WORK_READ, WORK_INDEX, WORK_KEY };
 const char *work_estimate(const struct judge *, enum work);

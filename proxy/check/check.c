@@ -310,6 +310,26 @@ static void pass_by(struct run *run, struct checked *checked, const void *memory
     checked->verdict = NULL;
 }
 
+/* Does a statement of PostgreSQL begin with this word? (Those of "SQL Commands" in its manual.) One that
+ * doesn't is a mistake, or newer than we are: that it changes no schema can't be said. */
+static bool is_command(const char *word)
+{
+    static const char *const commands[] = {
+        "ABORT",   "ALTER",   "ANALYZE", "ANALYSE", "BEGIN",    "CALL",      "CHECKPOINT",
+        "CLOSE",   "CLUSTER", "COMMENT", "COMMIT",  "COPY",     "CREATE",    "DEALLOCATE",
+        "DECLARE", "DELETE",  "DISCARD", "DO",      "DROP",     "END",       "EXECUTE",
+        "EXPLAIN", "FETCH",   "GRANT",   "IMPORT",  "INSERT",   "LISTEN",    "LOAD",
+        "LOCK",    "MERGE",   "MOVE",    "NOTIFY",  "PREPARE",  "REASSIGN",  "REFRESH",
+        "REINDEX", "RELEASE", "RESET",   "REVOKE",  "ROLLBACK", "SAVEPOINT", "SECURITY",
+        "SELECT",  "SET",     "SHOW",    "START",   "TABLE",    "TRUNCATE",  "UNLISTEN",
+        "UPDATE",  "VACUUM",  "VALUES",  "WITH",    ""};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What changes how later statements are read. */
 static void follow(struct run *run, const struct checked *checked, enum gate_class class)
 {
@@ -349,7 +369,8 @@ static void check_statement(struct run *run, const struct found *found, bool dow
                               .kind = first_word(memory, sql + start, end - start),
                               .table = "",
                               .down = down};
-    if (gate_class_judged(found->gate.class))
+    bool known = found->gate.class != GATE_OTHER || is_command(checked.kind);
+    if (gate_class_judged(found->gate.class) || !known)
         judge(run, &checked, memory);
     else if (source_marked(run->source, MARK_GEXEC, start, to))
         checked.unread = UNREAD_GEXEC;

@@ -180,7 +180,7 @@ static void test_no_blocks(void **state)
         enum answer empty;
     } cases[] = {{"ALTER TABLE orders ADD COLUMN c int NOT NULL", ANSWER_NO},
                  {"ALTER TABLE orders ALTER COLUMN status SET NOT NULL", ANSWER_NO},
-                 {"ALTER TABLE orders ADD COLUMN c int CHECK (c > 0 AND d)", ANSWER_UNKNOWN}};
+                 {"ALTER TABLE orders ADD COLUMN c int CHECK (c > 0 AND status)", ANSWER_UNKNOWN}};
     struct conf *conf = configured("");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int k = 0; k < 4; k++) {
