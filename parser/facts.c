@@ -60,21 +60,27 @@ static bool check_text(struct facts *facts, const char *text, size_t length)
 
 /* ---- comments: the waiver ------------------------------------------------------------------------------ */
 
+enum { NOT_WAIVER_SHOWN = 60 };
+
 /* A comment from behind its opening. */
 static void read_comment(struct reader *r, const char *from, const char *to)
 {
-    static const char words[] = "pgsluice: allow";
+    static const char words[] = "pgsluice: allow", name[] = "pgsluice";
     while (from < to && strchr(" \t\r\n*", *from))
-        from++;
-    if ((size_t)(to - from) < sizeof words || strncasecmp(from, words, sizeof words - 1) != 0)
-        return;
-    from += sizeof words - 1;
-    if (!strchr(" \t\r\n", *from))
-        return;
-    while (from < to && strchr(" \t\r\n", *from))
         from++;
     while (to > from && strchr(" \t\r\n", to[-1]))
         to--;
+    size_t length = (size_t)(to - from);
+    bool waives = length >= sizeof words && strncasecmp(from, words, sizeof words - 1) == 0 &&
+                  strchr(" \t\r\n", from[sizeof words - 1]);
+    if (!waives && !r->facts->not_waiver && length >= sizeof name &&
+        strncasecmp(from, name, sizeof name - 1) == 0)
+        r->facts->not_waiver = reader_slice(r, from, length < NOT_WAIVER_SHOWN ? length : NOT_WAIVER_SHOWN);
+    if (!waives)
+        return;
+    from += sizeof words - 1;
+    while (from < to && strchr(" \t\r\n", *from))
+        from++;
     if (from < to)
         r->facts->waiver = reader_slice(r, from, (size_t)(to - from));
 }

@@ -293,7 +293,9 @@ struct facts {
 
     int long_name_place;  /* the first identifier of more than 63 bytes, which PostgreSQL would cut; or -1 */
     uint64_t fingerprint; /* libpg_query's; 0 if there is none: nested, or longer than 8 kB */
-    const char *waiver;   /* text behind "pgsluice: allow" in a comment of the statement, trimmed, or NULL */
+    const char *
+        not_waiver; /* a comment that begins with "pgsluice" and is no waiver, where there is none; or NULL */
+    const char *waiver; /* text behind "pgsluice: allow" in a comment of the statement, trimmed, or NULL */
 };
 
 /*

@@ -73,17 +73,25 @@ static const char *refused(const void *memory, const struct waiver *waiver,
     return NULL;
 }
 
+static void add_note(struct verdict *verdict, struct finding *finding, const char *note)
+{
+    finding->detail = talloc_asprintf(verdict, "%s%s%s", finding->detail == NULL ? "" : finding->detail,
+                                      finding->detail == NULL ? "" : " ", note);
+}
+
 static void waive(struct verdict *verdict, const struct waiver *waiver, const struct policy_context *context)
 {
     const char *why = refused(verdict, waiver, context);
     for (size_t i = 0; i < verdict->n_findings; i++) {
         struct finding *finding = &verdict->findings[i];
-        if (finding->waived || (waiver->any && !waiver->rules[finding->rule]))
+        if (finding->waived)
             continue;
+        if (waiver->any && !waiver->rules[finding->rule]) {
+            add_note(verdict, finding, "The waiver that was given is for another rule.");
+            continue;
+        }
         if (why != NULL) {
-            finding->detail =
-                talloc_asprintf(verdict, "%s%s%s", finding->detail == NULL ? "" : finding->detail,
-                                finding->detail == NULL ? "" : " ", why);
+            add_note(verdict, finding, why);
             continue;
         }
         finding->waived = true;
@@ -102,5 +110,13 @@ void waivers_apply(struct verdict *verdict, const struct facts *facts, const str
             continue;
         struct waiver waiver = waiver_read(given[i]);
         waive(verdict, &waiver, context);
+    }
+    for (size_t i = 0; facts->waiver == NULL && facts->not_waiver != NULL && i < verdict->n_findings; i++) {
+        if (!verdict->findings[i].waived)
+            add_note(
+                verdict, &verdict->findings[i],
+                talloc_asprintf(verdict,
+                                "The comment \"%s\" is no waiver: write /* pgsluice: allow RULE, REASON */.",
+                                facts->not_waiver));
     }
 }

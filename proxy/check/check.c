@@ -436,6 +436,7 @@ void check_source(struct check *check, const struct source *source)
     check->count.files++;
     check->file++;
     check->count.includes += source->includes;
+    check->count.guessed += source->guessed;
     keep(&run);
 }
 

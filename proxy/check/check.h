@@ -58,6 +58,8 @@ struct check_count {
     unsigned findings[ACTION_COUNT], waived;      /* down sections aside */
     unsigned down_statements, down[ACTION_COUNT]; /* of all statements; findings of down sections */
     unsigned includes;
+    unsigned guessed; /* files read as LATIN1, since they are no UTF-8 and don't say what they are */
+    unsigned missing; /* files that can't be read */
 };
 
 struct check {

@@ -15,6 +15,7 @@
 #include "proxy/check/paths.h"
 #include "proxy/check/report.h"
 
+enum { SERVER_OLDEST = 13, SERVER_NEWEST = 18 };
 enum { EXIT_FINE = 0, EXIT_FOUND = 1, EXIT_USAGE = 2 };
 
 /* What judging needs when no file is given: the profile `standard`. */
@@ -92,7 +93,7 @@ static int server_version(const char *text)
         return 0;
     if (major >= 100000 && major <= 999999)
         return (int)major;
-    return major >= 10 && major <= 99 ? (int)(major * 10000 + minor) : 0;
+    return major >= 10 && major <= 99 ? (int)(major * 10000 + minor) : -1;
 }
 
 static bool read_format(struct options *options, const char *text)
@@ -107,9 +108,13 @@ static bool read_format(struct options *options, const char *text)
 static bool read_version(struct check *check, const char *text)
 {
     check->context.server_version = server_version(text);
-    if (check->context.server_version == 0)
-        fprintf(stderr, "pgsluice check: not a server version: %s (write 13 to 18, or 15.4)\n", text);
-    return check->context.server_version != 0;
+    int major = check->context.server_version / 10000;
+    bool known = major >= SERVER_OLDEST && major <= SERVER_NEWEST;
+    if (!known)
+        fprintf(stderr,
+                "pgsluice check: --server-version %s: write 13 to 18, or 15.4; what others do is not known\n",
+                text);
+    return known;
 }
 
 static bool read_fail_on(struct options *options, const char *text)
@@ -189,6 +194,58 @@ static bool read_options(struct options *options, int argc, char **argv)
 
 /* ---- --explain ---- */
 
+/* Letters to change, insert or leave out to make one of the other; `b` is a rule's name. */
+static size_t distance(const char *a, const char *b)
+{
+    enum { LONGEST = 64 };
+    size_t row[LONGEST + 1], n = strlen(a), m = strlen(b);
+    if (n > LONGEST || m > LONGEST)
+        return LONGEST;
+    for (size_t k = 0; k <= m; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= n; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= m; k++) {
+            size_t above = row[k], best = corner + (a[i - 1] != b[k - 1]);
+            best = above + 1 < best ? above + 1 : best;
+            row[k] = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
+            corner = above;
+        }
+    }
+    return row[m];
+}
+
+static const char *nearest(const char *name)
+{
+    const char *best = NULL;
+    size_t least = strlen(name) < 6 ? 2 : 4;
+    for (int i = 0; i < RULE_COUNT; i++) {
+        size_t here = distance(name, rule_name((enum rule)i));
+        bool part = strlen(name) >= 4 && strstr(rule_name((enum rule)i), name) != NULL;
+        if (here < least || (part && best == NULL)) {
+            best = rule_name((enum rule)i);
+            least = here < least ? here : least;
+        }
+    }
+    return best;
+}
+
+static int no_such_rule(const char *name)
+{
+    const char *meant = nearest(name);
+    if (meant != NULL) {
+        fprintf(stderr, "pgsluice check: no such rule: \"%s\"; did you mean %s? --explain all lists them\n",
+                name, meant);
+        return EXIT_USAGE;
+    }
+    fprintf(stderr, "pgsluice check: no such rule: \"%s\"; the rules are", name);
+    for (int i = 0; i < RULE_COUNT; i++)
+        fprintf(stderr, " %s", rule_name((enum rule)i));
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
 static void explain_one(const struct options *options, enum rule rule)
 {
     if (strcmp(options->format, "json") != 0) {
@@ -213,13 +270,16 @@ static int explain(const struct options *options)
             explain_one(options, (enum rule)i);
     else if (rule_of(name, strlen(name), &rule))
         explain_one(options, rule);
-    else {
-        fprintf(stderr, "pgsluice check: no such rule: %s; the rules are", name);
-        for (int i = 0; i < RULE_COUNT; i++)
-            fprintf(stderr, " %s", rule_name((enum rule)i));
-        fputc('\n', stderr);
-        return EXIT_USAGE;
-    }
+    else if (strcmp(name, FAILS_NAME) == 0)
+        fputs("fails: a statement that certainly fails\n\n"
+              "  Not a rule of the policy: `check` warns of it where no rule says more, for instance because "
+              "a table, a\n"
+              "  column or a type isn't there (--connect), or because CONCURRENTLY stands inside a "
+              "transaction. The proxy\n"
+              "  lets the server say so.\n",
+              stdout);
+    else
+        return no_such_rule(name);
     return EXIT_FINE;
 }
 
@@ -234,7 +294,7 @@ struct item {
     struct source *source; /* NULL: to be read again */
 };
 
-static struct source *read_file(const struct options *options, const char *path)
+static struct source *read_file(struct options *options, const char *path)
 {
     bool standard_input = strcmp(path, "-") == 0;
     const char *why = NULL;
@@ -248,6 +308,7 @@ static struct source *read_file(const struct options *options, const char *path)
         fclose(file);
     if (source == NULL)
         fprintf(stderr, "pgsluice check: %s: %s\n", path, why);
+    options->check.count.missing += source == NULL;
     return source;
 }
 

@@ -207,12 +207,17 @@ void report_coverage(const struct check *check, FILE *out)
     bool any = put_actions(count->findings, out);
     if (count->waived > 0)
         fprintf(out, "%s%u waived", any ? ", " : "", count->waived);
-    fputs(any || count->waived > 0 ? "" : "nothing found", out);
+    if (!any && count->waived == 0)
+        fputs(count->missing > 0 ? "nothing found in what could be read" : "nothing found", out);
     if (count->down_statements > 0) {
         fprintf(out, "; %u in down sections, not counted: ", count->down_statements);
         fputs(put_actions(count->down, out) ? "" : "nothing found", out);
     }
     if (count->includes > 0)
         fprintf(out, "; %u \\i not followed", count->includes);
+    if (count->guessed > 0)
+        fprintf(out, "; %u not UTF-8, read as LATIN1 (--encoding says otherwise)", count->guessed);
+    if (count->missing > 0)
+        fprintf(out, "; %u file%s could not be read", count->missing, count->missing == 1 ? "" : "s");
     fputc('\n', out);
 }

@@ -9,9 +9,10 @@ static json_t *finding_json(const struct checked *checked, const struct finding 
 {
     struct place place = report_place(checked, finding);
     enum action action = finding->waived ? ACTION_ALLOW : finding->action;
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "rule", checked_rule(finding), "action",
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "rule", checked_rule(finding), "action",
                      action_name(action), "line", (int)place.line, "column", (int)place.column, "message",
-                     report_string(finding->message), "hint", report_string(finding->hint));
+                     report_string(finding->message), "detail", report_string(finding->detail), "hint",
+                     report_string(finding->hint));
 }
 
 static json_t *effects_json(const struct effects *effects)

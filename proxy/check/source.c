@@ -89,6 +89,7 @@ static char *as_utf8(struct source *source, const char *text, size_t length, con
         plain_encoding(plain, sizeof plain, declared);
         utf8 = text_to_utf8(source, text, length, plain, &source->length);
     }
+    source->guessed = utf8 == NULL;
     return utf8 != NULL ? utf8 : text_to_utf8(source, text, length, "LATIN1", &source->length);
 }
 
@@ -188,7 +189,8 @@ void source_position(const struct source *source, size_t offset, unsigned *line,
     size_t number = line_of(source, offset), end = offset < source->length ? offset : source->length;
     *line = (unsigned)number + 1;
     *column = 1;
-    for (size_t i = source->lines[number]; i < end; i++)
+    bool marked = number == 0 && end >= 3 && memcmp(source->raw, "\xef\xbb\xbf", 3) == 0;
+    for (size_t i = source->lines[number] + (marked ? 3 : 0); i < end; i++)
         *column += ((unsigned char)source->raw[i] & 0xc0) != 0x80;
 }
 

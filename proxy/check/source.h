@@ -37,6 +37,7 @@ struct source {
     size_t n_marks;
     unsigned includes;   /* \i, \ir: files that are not followed */
     bool no_transaction; /* the file tells its tool not to open one */
+    bool guessed;        /* it is no UTF-8 and doesn't say what it is: read a byte a character */
 };
 
 /*

@@ -97,7 +97,11 @@ static int show(int argc, char **argv)
             filter.json = 1;
         } else {
             if (option == 's' || option == 'v')
-                fprintf(stderr, "pgsluice: %s: no such %s\n", optarg, option == 's' ? "time" : "verdict");
+                fprintf(stderr, "pgsluice: %s: no such %s\n", optarg,
+                        option == 's'
+                            ? "time"
+                            : "verdict (allow, warn, online, approve, reject; what profile observe only "
+                              "would have done counts as well)");
             return usage();
         }
     }

@@ -43,7 +43,8 @@ static bool wanted(const struct audit_filter *filter, const json_t *record)
         return false;
     if (filter->user && strcmp(text_of(record, "user"), filter->user) != 0)
         return false;
-    return !filter->verdict || strcmp(text_of(record, "verdict"), filter->verdict) == 0;
+    const char *verdict = text_of(record, "verdict"), *would = text_of(record, "would");
+    return !filter->verdict || strcmp(verdict, filter->verdict) == 0 || strcmp(would, filter->verdict) == 0;
 }
 
 /* ---- one row ---------------------------------------------------------------------------------------- */

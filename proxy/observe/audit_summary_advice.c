@@ -1,9 +1,10 @@
 /*
  * What a team should do with the summary: the sentences at its end.
  *
- * A rule that would have refused statements which took no time is set to warn, to begin with: people get to
- * know its words while nothing fails. A rule whose statements did stop others for long is worth its refusals
- * from the first day.
+ * A rule that would have refused several statements, none of which took longer than a stall budget, is set to
+ * warn, to begin with: people get to know its words while nothing fails. A rule whose statements did stop
+ * others for longer is worth its refusals from the first day; where too few have run to say, nothing is
+ * advised.
  */
 #include "proxy/observe/audit_summary.h"
 
@@ -14,12 +15,13 @@
 #include "conf/conf.h"
 #include "proxy/observe/line.h"
 
-#define LONG_MS 1000.0
+#define LONG_MS    100.0 /* stall_budget's default: longer than that is a stall that somebody notices */
+#define ENOUGH_RAN 5     /* fewer say nothing of the next one */
 
 /* What a rule refused, or would have. */
 struct refusals {
     uint32_t rule;
-    size_t n;
+    size_t n, ran;                           /* ran: succeeded, and were not rolled back */
     const struct summary_statement *longest; /* of those that succeeded; NULL: no duration is known */
 };
 
@@ -49,6 +51,7 @@ static size_t refusals_of(const struct summary *summary, bool observed,
             if (!(one->refuse & (uint64_t)1 << rule))
                 continue;
             here->n++;
+            here->ran += one->duration_ms >= 0 && !one->failed && one->end != SUMMARY_ROLLED_BACK;
             if (one->duration_ms >= 0 && !one->failed &&
                 (!here->longest || one->duration_ms > here->longest->duration_ms))
                 here->longest = one;
@@ -87,6 +90,11 @@ static bool took_long(const struct refusals *one)
     return one->longest && one->longest->duration_ms >= LONG_MS;
 }
 
+static bool brief(const struct refusals *one)
+{
+    return one->ran >= ENOUGH_RAN && !took_long(one);
+}
+
 /* Names come from a log: nothing goes into a configuration that it would not take. */
 static bool is_rule(const char *name, enum rule *rule)
 {
@@ -98,31 +106,35 @@ static void put_settings(struct line *line, const struct summary *summary, const
 {
     enum rule known;
     for (size_t i = 0; i < n; i++)
-        if (by_rule[i].longest && !took_long(&by_rule[i]) && is_rule(rule_text(summary, &by_rule[i]), &known))
+        if (brief(&by_rule[i]) && is_rule(rule_text(summary, &by_rule[i]), &known))
             json_object_set_new(settings, rule_name(known), json_string("warn"));
     if (json_object_size(settings) == 0) {
         line_text(line, "Set `policy: {profile: standard}`.\n");
         return;
     }
-    line_text(line, "To begin with, let those only warn that took no time, and set\n\n"
+    line_text(line, "To begin with, let those only warn that took less than 0.1 s each time, and set\n\n"
                     "    policy:\n      profile: standard\n      rules:\n");
     for (size_t i = 0; i < n; i++) {
         const struct refusals *one = &by_rule[i];
         const char *rule = rule_text(summary, one);
         if (!json_object_get(settings, rule))
             continue;
-        line_printf(line, "        %s: warn  # %zu, none took longer than %.1f ms\n", rule, one->n,
+        line_printf(line, "        %s: warn  # %zu ran, none took longer than %.1f ms\n", rule, one->ran,
                     one->longest->duration_ms);
     }
     line_text(line, "\n");
 }
 
-/* What failed says nothing of how long it takes. */
+/* What failed, or was rolled back, says nothing of how long the next one takes. */
 static void put_not_known(struct line *line, const struct summary *summary, const struct refusals *one)
 {
     put_plain(line, rule_text(summary, one));
-    line_printf(line, ": none of the %zu is known to have succeeded, so how long they take is not known.\n",
-                one->n);
+    if (one->ran == 0)
+        line_printf(line,
+                    ": none of the %zu is known to have succeeded, so how long they take is not known.\n",
+                    one->n);
+    else
+        line_printf(line, ": %zu ran, which is too few to say how long the next one takes.\n", one->ran);
 }
 
 static void put_worth_refusing(struct line *line, const struct summary *summary, const struct refusals *one)
@@ -158,7 +170,7 @@ static void advise_enforcing(struct line *line, const struct summary *summary, j
     for (size_t i = 0; i < n; i++)
         if (took_long(&by_rule[i]))
             put_worth_refusing(line, summary, &by_rule[i]);
-        else if (!by_rule[i].longest)
+        else if (!brief(&by_rule[i]))
             put_not_known(line, summary, &by_rule[i]);
     put_settings(line, summary, by_rule, n, settings);
 }

@@ -221,8 +221,8 @@ static uint64_t note(struct audit *audit, const struct audit_decided *decided, d
 
 static const char *const two_rules[] = {"create-index", "column-type"};
 
-/* Under observe: an index that was quick, twice in one transaction; a rewrite that took long; a warning; a
- * waiver; and two of which there is nothing to say. */
+/* Under observe: an index that was quick, five times in one transaction; a rewrite that took long; a warning;
+ * a waiver; and two of which there is nothing to say. */
 static void make_observed(const char *path)
 {
     static const char *const index_says[] = {"reject", "warn"}, *const waived_says[] = {"waived", "waived"};
@@ -261,7 +261,8 @@ static void make_observed(const char *path)
     quiet.would = "allow";
     quiet.n_rules = 0;
     uint64_t first = note(audit, &quick, 12.5, 0, "committed");
-    note(audit, &quick, 20, first, "committed");
+    for (int i = 0; i < 4; i++)
+        note(audit, &quick, 20 - i, first, "committed");
     note(audit, &slow, 12300, 0, "rolled_back");
     note(audit, &warned, 3, 0, "committed");
     note(audit, &waived, 3, 0, "committed");
@@ -275,24 +276,52 @@ static void test_summary_of_observed(void **state)
     const char *log = path_of("observed");
     make_observed(log);
     assert_int_equal(RUN("audit", "summary", log), 0);
-    says("7 statements, ");
-    says("all 7 under observe");
-    says("2 with nothing to say of, 1 waived, 1 warned, 3 refused (in 2 transactions)");
-    says("create-index                        2        1        1        1        3        4        0     "
+    says("10 statements, ");
+    says("all 10 under observe");
+    says("2 with nothing to say of, 1 waived, 1 warned, 6 refused (in 2 transactions)");
+    says("create-index                        5        1        1        1        3        7        0     "
          "20.0 ms");
-    says("column-type                         0        3        1 ");
+    says("column-type                         0        6        1 ");
     says("items                               1        0        0        1        1        0        0     "
          "12.3 s");
     says("(not set)");
     says("would be refused (volatile-default)  AccessExclusiveLock  items  admin\\x1b");
     says_not("\x1b");
-    says("With `profile: standard`, 3 of 7 statements would have been refused: create-index 2, "
+    says("With `profile: standard`, 6 of 10 statements would have been refused: create-index 5, "
          "volatile-default 1.");
-    says("volatile-default is worth its refusals: record 7 took 12.3 s and held AccessExclusiveLock on "
+    says("volatile-default is worth its refusals: record 16 took 12.3 s and held AccessExclusiveLock on "
          "items.");
-    says("        create-index: warn  # 2, none took longer than 20.0 ms");
+    says("        create-index: warn  # 5 ran, none took longer than 20.0 ms");
     says_not("volatile-default: warn");
     says("   shapes transac. committ.");
+}
+
+/* What was rolled back, or ran but twice, says nothing of the next one. */
+static void test_summary_of_few(void **state)
+{
+    static const char *const says_reject[] = {"reject", "reject"};
+    const char *log = path_of("observed.few");
+    struct audit *audit = open_log(log);
+    struct audit_decided one = {.user = "deploy",
+                                .database = "app",
+                                .kind = "CREATE INDEX",
+                                .table = "orders",
+                                .sql = "CREATE INDEX ON orders (a)",
+                                .verdict = "allow",
+                                .would = "reject",
+                                .rules = two_rules,
+                                .actions = says_reject,
+                                .n_rules = 2};
+    for (int i = 0; i < 9; i++)
+        note(audit, &one, 2, 0, i < 2 ? "committed" : "rolled_back");
+    audit_close(audit);
+    assert_int_equal(RUN("audit", "summary", log), 0);
+    says("create-index: 2 ran, which is too few to say how long the next one takes.\n");
+    says_not("warn  #");
+    assert_int_equal(RUN("audit", "show", "--verdict", "reject", log), 0);
+    says("CREATE INDEX ON orders");
+    assert_int_equal(RUN("audit", "show", "--verdict", "warn", log), 0);
+    says_not("CREATE INDEX ON orders");
 }
 
 /* What the server refused took no time, and says nothing of the rule. */
@@ -303,7 +332,7 @@ static void test_summary_of_failed(void **state)
     make_observed(log);
     note_sqlstate = NULL;
     assert_int_equal(RUN("audit", "summary", log), 0);
-    says("create-index: none of the 2 is known to have succeeded, so how long they take is not known.\n");
+    says("create-index: none of the 5 is known to have succeeded, so how long they take is not known.\n");
     says("Set `policy: {profile: standard}`.");
     says_not("warn  #");
     says_not("worth its refusals");
@@ -320,12 +349,12 @@ static void test_summary_json(void **state)
     assert_int_equal(json_unpack(all, "{s:{s:I, s:{s:I, s:I}}}", "statements", "total", &total, "reject",
                                  "statements", &refused, "transactions", &transactions),
                      0);
-    assert_int_equal(total, 7);
-    assert_int_equal(refused, 3);
+    assert_int_equal(total, 10);
+    assert_int_equal(refused, 6);
     assert_int_equal(transactions, 2);
     const json_t *rule = json_array_get(json_object_get(all, "rules"), 0);
     assert_string_equal(json_string_value(json_object_get(rule, "name")), "create-index");
-    assert_int_equal(json_integer_value(json_object_get(rule, "committed")), 4);
+    assert_int_equal(json_integer_value(json_object_get(rule, "committed")), 7);
     const json_t *worst = json_array_get(json_object_get(all, "worst"), 0);
     assert_string_equal(json_string_value(json_object_get(worst, "lock")), "AccessExclusiveLock");
     assert_string_equal(json_string_value(json_object_get(worst, "txn")), "rolled_back");
@@ -415,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_show),
         cmocka_unit_test(test_summary_of_observed),
         cmocka_unit_test(test_summary_of_failed),
+        cmocka_unit_test(test_summary_of_few),
         cmocka_unit_test(test_summary_json),
         cmocka_unit_test(test_summary_of_enforced),
         cmocka_unit_test(test_summary_of_files),

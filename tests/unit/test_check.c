@@ -94,7 +94,8 @@ static const struct {
     {"the whole line is shown", RISKY ";", 0, NULL, "    1 | " RISKY ";\n        | ", NULL, 1, 1, 0, 1, 0, 0},
     {"without a semicolon", RISKY, 0, NULL, "[volatile-default]", NULL, 1, 1, 0, 1, 0, 0},
     {"lone carriage returns", "-- x\r" RISKY ";\r", 0, NULL, "m.sql:2:50: reject", NULL, 1, 1, 0, 1, 0, 0},
-    {"a byte order mark", "\xef\xbb\xbf" RISKY ";", 0, NULL, "reject: adding column", NULL, 1, 1, 0, 1, 0, 0},
+    {"a byte order mark", "\xef\xbb\xbf" RISKY ";", 0, NULL, "m.sql:1:50: reject: adding column", NULL, 1, 1,
+     0, 1, 0, 0},
     {"behind COPY data", "COPY t FROM stdin;\n;'\n\\.\n" RISKY ";", 0, NULL, "m.sql:4:50: reject", NULL, 2, 1,
      0, 1, 0, 0},
     {"a table of this file", "CREATE TABLE orders (id bigint NOT NULL);\n" RISKY ";", 0, NULL, "", "volatile",
@@ -113,6 +114,18 @@ static const struct {
      0, 1, 0, 1},
     {"may not waive", RISKY " /* pgsluice: allow volatile-default, it is empty */;", 0, "app",
      "role \"app\" may not waive", NULL, 1, 1, 0, 1, 0, 0},
+    {"a mistyped waiver", "/* pgsluice allow volatile-default, it is empty */" RISKY ";", 0, "dba",
+     "The comment \"pgsluice allow volatile-default, it is empty\" is no waiver", NULL, 1, 1, 0, 1, 0, 0},
+    {"a waiver for another rule", "/* pgsluice: allow drop-table, it is empty */" RISKY ";", 0, "dba",
+     "The waiver that was given is for another rule.", NULL, 1, 1, 0, 1, 0, 0},
+    {"no statement at all", "ALTRE TABLE orders ADD COLUMN c int;", 0, NULL, "[unparseable]", NULL, 1, 0, 1,
+     1, 0, 0},
+    {"takes a schema's tables along", "DROP SCHEMA app CASCADE;", 0, NULL,
+     "warn: dropping schema app with CASCADE", NULL, 1, 1, 0, 0, 1, 0},
+    {"a schema of this file", "CREATE SCHEMA app; DROP SCHEMA app CASCADE;", 0, NULL, "", "warn", 2, 2, 0, 0,
+     0, 0},
+    {"a view made again", "DROP VIEW v; CREATE VIEW v AS SELECT 1 AS a;", 0, NULL, "", "warn", 2, 2, 0, 0, 0,
+     0},
     {"control characters are not let through", "ALTER TABLE \"a\033[31mb\" ADD COLUMN c serial;", 0, NULL,
      "rewrite all of \"a?[31mb\"", "\033", 1, 1, 0, 1, 0, 0},
     {"a NUL byte", "ALTER TABLE a\0b ADD COLUMN c serial;", 36, NULL, "[unparseable]", NULL, 1, 0, 1, 1, 0,
@@ -176,7 +189,7 @@ static void test_json(void **state)
     assert_string_equal(text_at(effects, "index_build"), "no");
     assert_string_equal(text_at(effects, "fails"), "no");
     const json_t *finding = json_array_get(json_object_get(alter, "findings"), 0);
-    assert_int_equal(json_object_size(finding), 6);
+    assert_int_equal(json_object_size(finding), 7);
     assert_string_equal(text_at(finding, "rule"), "volatile-default");
     assert_string_equal(text_at(finding, "action"), "reject");
     assert_int_equal(json_integer_value(json_object_get(finding, "line")), 3);
@@ -198,6 +211,10 @@ static void test_command_line(void **state)
         {{"check"}, 2},
         {{"check", "--explain", "volatile-default"}, 0},
         {{"check", "--explain", "volatile-defalt"}, 2},
+        {{"check", "--explain", ""}, 2},
+        {{"check", "--explain", "fails"}, 0},
+        {{"check", "--server-version", "12", "x.sql"}, 2},
+        {{"check", "--server-version", "19", "x.sql"}, 2},
         {{"check", "--format", "xml", "x.sql"}, 2},
         {{"check", "--server-version", "abc", "x.sql"}, 2},
         {{"check", "--server-version", "9.6", "x.sql"}, 2},
