@@ -202,6 +202,7 @@ static bool start(struct serve *serve, char *error, size_t size)
 static void finish(struct serve *serve)
 {
     struct sessions_shared *shared = &serve->shared;
+    sigset_t more;
     if (serve->n_workers)
         workers_each(serve, end_sessions, NULL);
     if (shared->judges)
@@ -211,6 +212,10 @@ static void finish(struct serve *serve)
     admin_stop(&serve->admin);
     if (serve->control) {
         loop_timer_free(serve->drain);
+        sigemptyset(&more);
+        sigaddset(&more, SIGTERM);
+        pthread_sigmask(SIG_BLOCK, &more,
+                        NULL); /* its handler goes with the loop; the audit log is yet to be closed */
         loop_free(serve->control);
     }
     if (shared->upstream)
