@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <libpq-fe.h>
 #include <string.h>
 #include <talloc.h>
 
@@ -96,6 +97,24 @@ static struct conf *read_config(const char *path)
 
 /* ---- the answer ---- */
 
+/* The same connection, to be typed: without what is secret, which would end in a shell's history or a ticket.
+ */
+static char *typed_again(const void *memory, const char *conninfo)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+    char *text = talloc_strdup(memory, "");
+    for (PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++) {
+        bool secret = o->dispchar[0] == '*' || strcmp(o->keyword, "sslpassword") == 0;
+        if (o->val == NULL || secret)
+            continue;
+        bool plain = *o->val != '\0' && strpbrk(o->val, " \t\n'\\\"$`!") == NULL;
+        text = talloc_asprintf_append(text, "%s%s=%s", *text == '\0' ? "" : " ", o->keyword,
+                                      plain ? o->val : "...");
+    }
+    PQconninfoFree(options);
+    return text;
+}
+
 static void tell(struct asked *asked, struct plan_told *told, const struct policy_context *context)
 {
     const struct plan_request request = {
@@ -105,7 +124,8 @@ static void tell(struct asked *asked, struct plan_told *told, const struct polic
     told->plan = plan_of(asked->memory, &request, &told->why);
     plan_possible(asked->memory, context, &told->not_here, &told->remedy);
     if (told->remedy != NULL && strncmp(told->remedy, "pgsluice install ", strlen("pgsluice install ")) == 0)
-        told->remedy = talloc_asprintf(asked->memory, "pgsluice install --connect '%s'", asked->connect);
+        told->remedy = talloc_asprintf(asked->memory, "pgsluice install --connect '%s'",
+                                       typed_again(asked->memory, asked->connect));
     asked->result = told->plan != NULL && told->not_here == NULL ? COMMAND_FINE : COMMAND_REFUSED;
     (asked->json ? plan_report_json : plan_report_text)(told, stdout);
 }

@@ -25,6 +25,8 @@ def test_plan(server, database):
     done = plan(server, database, ADD)
     assert done.returncode == 1
     assert "pgsluice install --connect" in done.stdout
+    told = command("plan", "--connect", conninfo(server, database, "maker") + " password=hidden", ADD)
+    assert told.returncode == 1 and "dbname=" + database in told.stdout and "hidden" not in told.stdout + told.stderr
     install(server, database)
     done = plan(server, database, ADD, "--format", "json")
     assert done.returncode == 0, done.stderr
