@@ -197,6 +197,9 @@ struct facts *facts_at_level(const void *parent, const char *text, size_t length
     struct facts *facts = facts_new(parent);
     if (!facts || !check_text(facts, text, length))
         return facts;
+    for (size_t i = 0; i < length && !facts->high_bytes; i++)
+        facts->high_bytes = (unsigned char)text[i] >= 0x80;
+    facts->replaced = facts->high_bytes && memmem(text, length, "\xef\xbf\xbd", 3);
     struct source *source = source_new(facts, text, length, scs);
     struct reader reader = {.facts = facts, .source = source, .level = level, .budget = budget, .scs = scs};
     if (!source)

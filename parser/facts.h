@@ -291,7 +291,9 @@ struct facts {
     const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL. A function in a
                                 language that we don't read has this as a note, without `dynamic` */
 
-    int long_name_place;  /* the first identifier of more than 63 bytes, which PostgreSQL would cut; or -1 */
+    int long_name_place; /* the first identifier of more than 63 bytes, which PostgreSQL would cut; or -1 */
+    bool high_bytes,
+        replaced;         /* the text holds more than ASCII; holds U+FFFD, which may stand for any byte */
     uint64_t fingerprint; /* libpg_query's; 0 if there is none: nested, or longer than 8 kB */
     const char *
         not_waiver; /* a comment that begins with "pgsluice" and is no waiver, where there is none; or NULL */

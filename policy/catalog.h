@@ -209,6 +209,8 @@ struct catalog {
     size_t n_schemas;
     const char **asked; /* names of relations asked for */
     size_t n_asked;
+    bool replaced; /* names in it aren't valid in the server's encoding: those beyond ASCII can't be relied
+                      upon */
     const char **asked_types;
     size_t n_asked_types;
     struct catalog_relation missing; /* what is found under a name that isn't there */

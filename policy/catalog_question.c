@@ -217,7 +217,7 @@ static char *text_of(const void *parent, const struct questions *q)
 char *catalog_questions(const void *talloc_parent, const struct facts *facts)
 {
     struct questions q = {.failed = false};
-    if (facts == NULL || facts->status != FACTS_OK)
+    if (facts == NULL || facts->status != FACTS_OK || facts->replaced)
         return NULL;
     for (int list = 0; list < N_LISTS; list++) {
         q.seen[list] = json_object();

@@ -249,6 +249,7 @@ struct catalog *catalog_read(const void *talloc_parent, const char *answer, size
         return NULL;
     char *text = catalog_decode(reader.catalog, answer, length, &n);
     json_t *root = text != NULL ? json_loadb(text, n, 0, NULL) : NULL;
+    reader.catalog->replaced = text != NULL && memmem(text, n, "\xef\xbf\xbd", 3) != NULL;
     talloc_free(text);
     reader.bad = !json_is_object(root);
     if (!reader.bad)

@@ -145,7 +145,7 @@ static const char *creation_schema(const struct catalog *names)
 static enum answer made_already(const struct look *look)
 {
     const struct facts *facts = look->facts;
-    if (look->context->names == NULL || facts->temporary)
+    if (look->context->names == NULL || facts->temporary || look_blind(look))
         return ANSWER_UNKNOWN;
     const struct name full = {facts->object.schema != NULL ? facts->object.schema
                                                            : creation_schema(look->context->names),
@@ -224,7 +224,8 @@ static void drop_effects(struct parts *parts, const struct look *look)
 {
     const struct facts *facts = look->facts;
     enum lock_mode lock = drop_lock(facts);
-    if (!is_relation(facts->object_kind) || facts->n_objects == 0 || look->context->names == NULL) {
+    if (!is_relation(facts->object_kind) || facts->n_objects == 0 || look->context->names == NULL ||
+        look_blind(look)) {
         parts->total.lock = lock;
         if (look->names != NULL)
             may_fail(parts);

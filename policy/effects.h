@@ -33,6 +33,9 @@ struct look {
 
 struct look look_at(const struct policy_context *, const struct facts *);
 
+/* Names of the statement can't be compared with the catalog's: their bytes are no characters (SQL_ASCII). */
+bool look_blind(const struct look *);
+
 /* Any table that a statement names, with the statements in front taken into account. */
 struct table table_named(const struct look *, const struct name *);
 

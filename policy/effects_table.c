@@ -169,13 +169,19 @@ static void table_after(struct table *table, const struct facts *facts, const st
 
 /* ---- the table ---- */
 
+bool look_blind(const struct look *look)
+{
+    const struct catalog *names = look->context->names;
+    return look->facts->replaced || (names != NULL && names->replaced && look->facts->high_bytes);
+}
+
 struct table table_named(const struct look *look, const struct name *name)
 {
     struct table table = {.relation = NULL};
     const struct policy_context *context = look->context;
     if (name == NULL || name->name == NULL)
         return table;
-    bool resolved = context->names != NULL;
+    bool resolved = context->names != NULL && !look_blind(look);
     if (resolved) {
         table.relation = catalog_relation(context->names, name);
         table.missing = table.relation != NULL && !table.relation->exists;
@@ -201,6 +207,8 @@ static const struct name *subject_of(const struct facts *facts)
 struct look look_at(const struct policy_context *context, const struct facts *facts)
 {
     struct look look = {.context = context, .facts = facts, .names = context->names};
+    if (look_blind(&look))
+        look.names = NULL;
     for (size_t i = 0; i < context->n_before; i++) {
         if (changes_meaning(context->before[i], 0))
             look.names = NULL;

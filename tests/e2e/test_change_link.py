@@ -69,6 +69,9 @@ def test_names_that_are_no_utf8(server, database, proxy_factory):
                                + b"'::jsonb, '{}', NULL)")
             assert failed.value.pgcode == "SL001" and "not valid UTF-8" in str(failed.value)
             cursor.execute("ROLLBACK")
+            with through.cursor() as author, pytest.raises(psycopg2.Error) as refused:  # judged by its text alone
+                author.execute(b"ALTER TABLE \"gr\xf6\xdfe\" ADD COLUMN n uuid DEFAULT gen_random_uuid()")
+            assert refused.value.pgcode == "SL001"
             through.close()
             cursor.execute("SELECT count(*) FROM pg_attribute WHERE attname = 'n' AND NOT attisdropped AND attrelid IN "
                            "(SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace)")
