@@ -142,11 +142,12 @@ class Proxy:
         self.config_path.write_text(config)
         self.log_path = folder / "pgsluice.log"
         self.log_file = open(self.log_path, "ab")
+        before = len(self.log())  # of an earlier one in the same folder
         self.process = subprocess.Popen([PGSLUICE, "serve", "-c", str(self.config_path)], stderr=self.log_file,
                                         stdout=self.log_file, stdin=subprocess.DEVNULL,
                                         env={**os.environ, **SANITIZERS, **(environment or {})})
         if wait:
-            wait_until(lambda: " ready" in self.log() or self.process.poll() is not None, 30)
+            wait_until(lambda: " ready" in self.log()[before:] or self.process.poll() is not None, 30)
             if self.process.poll() is not None:
                 raise RuntimeError("pgsluice ended: %s" % self.log())
 
