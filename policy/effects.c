@@ -227,8 +227,8 @@ static void drop_effects(struct parts *parts, const struct look *look)
     if (!is_relation(facts->object_kind) || facts->n_objects == 0 || look->context->names == NULL ||
         look_blind(look)) {
         parts->total.lock = lock;
-        if (look->names != NULL)
-            may_fail(parts);
+        if (look->names != NULL || lock == LOCK_NONE)
+            may_fail(parts); /* nobody is asked whether a schema, a type, a function is there, and in use */
         return;
     }
     for (size_t i = 0; i < facts->n_objects; i++) {

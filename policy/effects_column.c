@@ -136,6 +136,8 @@ static void check_type(struct part *part, const struct look *look)
     if (look->names == NULL || column_is_serial(column))
         return;
     const struct catalog_type *type = known_type(column, look);
+    if (column->type.setof && context_major(look->context) >= 17) /* before, the word meant nothing here */
+        part_fails(part, "column \"%s\" cannot be declared SETOF", column->name);
     if (effects_missing_type(part, look, &column->type))
         return;
     if (type == NULL || column->collation != NULL)
