@@ -287,7 +287,9 @@ struct facts {
 
     struct nested *nested; /* statements that this one hides, in order */
     size_t n_nested;
-    bool dynamic; /* a body executes text that is not a literal, or is in a language we don't read */
+    bool names_change; /* DO: its body speaks of search_path, set_config or a role: names may mean others
+                          behind it */
+    bool dynamic;      /* a body executes text that is not a literal, or is in a language we don't read */
     const char *dynamic_why; /* "EXECUTE format(…) at line 4 of the DO block", or NULL. A function in a
                                 language that we don't read has this as a note, without `dynamic` */
 

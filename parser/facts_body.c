@@ -251,6 +251,15 @@ static struct definition definition_of(json_t *options)
     return definition;
 }
 
+static bool changes_names(const char *body)
+{
+    static const char *const words[] = {"search_path", "set_config", "session_authorization", "role"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasestr(body, words[i]))
+            return true;
+    return false;
+}
+
 void facts_do(struct reader *r, json_t *in)
 {
     struct definition definition = definition_of(tree_list(in, "args"));
@@ -263,6 +272,7 @@ void facts_do(struct reader *r, json_t *in)
         set_dynamic(r, "a DO block inside of others, deeper than is followed");
     } else if (definition.body) {
         read_body(r, definition.body, definition.location, "the DO block", true);
+        r->facts->names_change = changes_names(definition.body);
     }
 }
 

@@ -70,7 +70,7 @@ static void read_installed(struct answer_reader *r, json_t *root)
     if (json_is_array(row))
         catalog->schema_version = -1;
     if (comment != NULL && strncmp(comment, words, sizeof words - 1) == 0)
-        catalog->schema_version = atoi(comment + sizeof words - 1);
+        catalog->schema_version = (int)strtol(comment + sizeof words - 1, NULL, 10);
     catalog->schema_usable = json_is_true(json_array_get(row, 1));
     catalog->schema_trusted = json_is_true(json_array_get(row, 2));
     catalog->plpgsql_usable = json_is_true(json_object_get(root, "plpgsql"));

@@ -26,9 +26,10 @@ static bool may_be_same(const struct name *a, const struct name *b)
 /* From here on a name may mean something else. */
 static bool changes_names(const struct facts *facts)
 {
-    static const char *const tags[] = {"CREATE SCHEMA", "DROP SCHEMA", "ALTER SCHEMA",
-                                       "SET ROLE",      "DISCARD ALL", "CREATE EXTENSION"};
-    if (facts->status != FACTS_OK)
+    static const char *const tags[] = {
+        "CREATE SCHEMA", "DROP SCHEMA",      "ALTER SCHEMA",         "SET ROLE",
+        "DISCARD ALL",   "CREATE EXTENSION", "IMPORT FOREIGN SCHEMA"};
+    if (facts->status != FACTS_OK || facts->names_change)
         return true;
     if (facts->kind == STATEMENT_SETTING && same_text(facts->object.name, "search_path"))
         return true;
@@ -79,8 +80,8 @@ static bool mentions(const struct facts *facts, const struct name *name)
 
 static bool mentioned(const struct facts *facts, const struct name *name, int depth)
 {
-    if (depth > 8 || facts->status != FACTS_OK || mentions(facts, name))
-        return true;
+    if (depth > 8 || facts->status != FACTS_OK || facts->kind == STATEMENT_QUERY || mentions(facts, name))
+        return true; /* a query may call a function that makes it */
     for (size_t i = 0; facts->kind == STATEMENT_DO && i < facts->n_nested; i++) {
         if (mentioned(facts->nested[i].facts, name, depth + 1))
             return true;

@@ -102,7 +102,7 @@ void plan_estimate(struct planner *); /* plan_estimate.c */
 /* plan_refuse.c: what another session, later, would not make the same. */
 void plan_default_moves(struct planner *, const struct expr *by_default);
 void plan_identity_options(struct planner *, const char *options);
-void plan_marked_not_null(struct planner *, const char *column);
+void plan_marked_not_null(struct planner *, const char *name);
 void plan_only(struct planner *);
 
 /* A CHECK that is in force while columns are being filled has to let their NULLs pass. */

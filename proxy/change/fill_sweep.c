@@ -284,7 +284,7 @@ static enum step settle_round(struct filling *filling, double *left)
 {
     char *blocks = NULL;
     double rows = 0;
-    int64_t end;
+    int64_t end = 0;
     enum step step = list(filling, left, &end, &blocks);
     /* More than a list takes: from where they begin, and as far as the table has grown since the first sweep,
      * for that is where updates have put them. */

@@ -364,7 +364,7 @@ static PGresult *settle(struct link *link, PGresult *result)
     bool (*interrupt)(void *) = link->interrupt;
     int64_t deadline = link->deadline;
     link->interrupt = NULL;
-    link->deadline = END_SECONDS * 1000;
+    link->deadline = (int64_t)END_SECONDS * 1000;
     if (PQsendQuery(link->pg, "ROLLBACK"))
         PQclear(collect(link));
     link->interrupt = interrupt;

@@ -369,8 +369,10 @@ static void check_statement(struct run *run, const struct found *found, bool dow
                               .kind = first_word(memory, sql + start, end - start),
                               .table = "",
                               .down = down};
-    bool known = found->gate.class != GATE_OTHER || is_command(checked.kind);
-    if (gate_class_judged(found->gate.class) || !known)
+    bool known = found->gate.class != GATE_OTHER || checked.kind == NULL || is_command(checked.kind);
+    if (checked.kind == NULL)
+        checked.unread = UNREAD_FAULT;
+    else if (gate_class_judged(found->gate.class) || !known)
         judge(run, &checked, memory);
     else if (source_marked(run->source, MARK_GEXEC, start, to))
         checked.unread = UNREAD_GEXEC;
