@@ -62,6 +62,8 @@ static const char *refused(const void *memory, const struct waiver *waiver,
                                "\"rule, reason\".",
                                waiver->text);
     if (!may_waive(context)) {
+        if (context->conf->policy.n_waiver_roles == 0)
+            return "A waiver was given, but no role may waive: policy.waivers.roles names nobody.";
         if (context->role == NULL || context->role[0] == '\0')
             return "A waiver was given, but which role will run this is not known here (check --role NAME).";
         return talloc_asprintf(memory,

@@ -148,9 +148,15 @@ static int check(const char *path)
 
 int cmd_config(int argc, char **argv)
 {
-    if (argc != 3 || strcmp(argv[1], "check") != 0) {
-        fprintf(stderr, "usage: pgsluice config check FILE\n");
-        return 2;
+    static const char usage[] =
+        "usage: pgsluice config check FILE\n"
+        "\n"
+        "Names every mistake in a configuration with its line and column, or prints the rules in "
+        "force and what decided each.\n";
+    bool helped = argc > 1 && (strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0);
+    if (argc != 3 || strcmp(argv[1], "check") != 0 || helped) {
+        fputs(usage, helped ? stdout : stderr);
+        return helped ? 0 : 2;
     }
     return check(argv[2]);
 }
