@@ -278,8 +278,10 @@ struct facts {
     const char *prepared; /* PREPARE, DEALLOCATE: the name; or NULL (ALL) */
     bool parameters;      /* it has $1 …: it can only be run prepared */
     int lock;             /* LOCK TABLE: the mode, numbered as PostgreSQL does: 1 ACCESS SHARE … 8 */
-    struct alter *alters; /* ALTER TABLE */
+    struct alter
+        *alters; /* ALTER TABLE; ALTER TYPE of a composite type; ALTER DOMAIN: its constraint or NOT NULL */
     size_t n_alters;
+    struct column_definition *domain;  /* CREATE DOMAIN: its type and constraints; or NULL */
     struct column_definition *columns; /* CREATE TABLE */
     size_t n_columns;
     struct constraint *constraints; /* CREATE TABLE, table constraints */

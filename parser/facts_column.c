@@ -181,6 +181,20 @@ static void written_length(struct reader *r, int location, struct column_definit
         column->written_length = token_identifier_length(r->source->text, &tokens->items[i]);
 }
 
+struct column_definition *domain_read(struct reader *r, json_t *in)
+{
+    json_t *constraints = tree_list(in, "constraints");
+    struct column_definition *domain = reader_array(r, sizeof *domain, &(size_t){1});
+    if (!domain)
+        return NULL;
+    *domain = (struct column_definition){.name = "", .type = type_read(r, tree_child(in, "typeName"))};
+    domain->n_constraints = json_array_size(constraints);
+    domain->constraints = reader_array(r, sizeof *domain->constraints, &domain->n_constraints);
+    for (size_t i = 0; i < domain->n_constraints; i++)
+        constraint_read(r, tree_child(json_array_get(constraints, i), "Constraint"), &domain->constraints[i]);
+    return domain;
+}
+
 void column_read(struct reader *r, json_t *in, struct column_definition *column)
 {
     *column = (struct column_definition){.name = reader_copy(r, tree_text(in, "colname"))};

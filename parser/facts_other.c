@@ -237,6 +237,29 @@ static bool moves(const char *kind, json_t *in)
            strcmp(kind, "MergeStmt") == 0;
 }
 
+/* ALTER DOMAIN: what its subtype letter says. */
+static void read_domain_change(struct reader *r, json_t *in)
+{
+    struct facts *facts = r->facts;
+    const char *subtype = tree_text(in, "subtype");
+    bool adds = subtype && *subtype == 'C', fills = subtype && *subtype == 'O';
+    json_t *definition = tree_child(tree_child(in, "def"), "Constraint");
+    if (!adds && !fills)
+        return;
+    size_t one = 1;
+    facts->alters = reader_array(r, sizeof *facts->alters, &one);
+    if (!facts->alters)
+        return;
+    *facts->alters = (struct alter){
+        .kind = adds ? ALTER_ADD_CONSTRAINT : ALTER_SET_NOT_NULL, .other.place = -1, .place = -1, .end = -1};
+    facts->n_alters = 1;
+    if (adds && definition) {
+        facts->alters->constraint = reader_array(r, sizeof *facts->alters->constraint, &one);
+        if (facts->alters->constraint)
+            constraint_read(r, definition, facts->alters->constraint);
+    }
+}
+
 bool facts_other(struct reader *r, const char *kind, json_t *in)
 {
     struct facts *facts = r->facts;
@@ -252,6 +275,10 @@ bool facts_other(struct reader *r, const char *kind, json_t *in)
     read_object(r, &rows[i], in);
     if (rows[i].on)
         read_table(r, &rows[i], in);
+    if (strcmp(kind, "CreateDomainStmt") == 0)
+        facts->domain = domain_read(r, in);
+    if (strcmp(kind, "AlterDomainStmt") == 0)
+        read_domain_change(r, in);
     facts->if_not_exists = tree_true(in, "if_not_exists");
     facts->if_exists = tree_true(in, "missing_ok");
     facts->cascade = tree_is(in, "behavior", "DROP_CASCADE");

@@ -55,6 +55,7 @@ char *role_of(struct reader *, const json_t *role_spec); /* the name, or CURRENT
 
 struct expr *expr_read(struct reader *, json_t *node); /* NULL for NULL */
 void constraint_read(struct reader *, json_t *inside, struct constraint *);
+struct column_definition *domain_read(struct reader *, json_t *inside); /* CREATE DOMAIN; NULL: no memory */
 void column_read(struct reader *, json_t *inside, struct column_definition *);
 
 void facts_alter_table(struct reader *, json_t *statement);

@@ -145,7 +145,16 @@ static void ask_objects(struct questions *q, const struct facts *facts)
     for (size_t i = 0; i < facts->n_objects; i++) {
         if (is_relation_kind(facts->object_kind))
             ask(q, WORKED_ON, &facts->objects[i]);
+        if (facts->kind != STATEMENT_DROP)
+            continue;
+        if (strcmp(facts->object_kind, "SCHEMA") == 0) {
+            add(q, SCHEMAS, facts->objects[i].name);
+            add(q, TYPES, facts->objects[i].name); /* a question about schemas alone isn't asked */
+        } else if (strcmp(facts->object_kind, "TYPE") == 0 || strcmp(facts->object_kind, "DOMAIN") == 0) {
+            ask(q, TYPES, &facts->objects[i]);
+        }
     }
+    ask_column(q, facts->domain);
 }
 
 static void ask_statement(struct questions *q, const struct facts *facts)

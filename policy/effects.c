@@ -42,8 +42,22 @@ static const struct tag_row {
     {"ALTER TABLE", LOCK_ACCESS_EXCLUSIVE, 0, ANSWER_UNKNOWN, ANSWER_UNKNOWN},
 };
 
+/* ALTER DOMAIN and ALTER TYPE … CASCADE work on tables that they don't name. */
+static void type_effects(struct effects *effects, const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->n_alters; i++) {
+        const struct alter *alter = &facts->alters[i];
+        bool domain = strcmp(facts->tag, "ALTER DOMAIN") == 0;
+        if (domain && (alter->constraint == NULL || !alter->constraint->not_valid))
+            effects->scan = ANSWER_UNKNOWN;
+        if (!domain && alter->cascade && alter->kind == ALTER_COLUMN_TYPE)
+            effects->rewrite = effects->scan = effects->index_build = ANSWER_UNKNOWN;
+    }
+}
+
 static void other_effects(struct effects *effects, const struct facts *facts)
 {
+    type_effects(effects, facts);
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         const struct tag_row *row = &tags[i];
         if (facts->tag == NULL || strcmp(row->tag, facts->tag) != 0)
@@ -108,8 +122,10 @@ static void create_index_effects(struct parts *parts, const struct look *look)
     may_fail(parts); /* its operator classes are not looked into */
     for (size_t i = 0; i < facts->n_index_parts; i++) {
         const char *missing = effects_missing_column(look, facts->index_parts[i]);
-        if (missing != NULL)
-            fails(parts, "column \"%s\" does not exist", missing);
+        if (missing != NULL && effects->fails != ANSWER_YES) { /* the work is told of all the same */
+            effects->fails = ANSWER_YES;
+            effects->fails_with = talloc_asprintf(parts, "column \"%s\" does not exist", missing);
+        }
     }
     if (strchr("rmp", table->kind) == NULL)
         fails(parts, "cannot create index on relation \"%s\"", table->name);
@@ -208,6 +224,31 @@ static bool is_relation(const char *kind)
     return false;
 }
 
+/* pg_class.relkind of what DROP takes under this name, and PostgreSQL's word for it. */
+static const struct kind_row {
+    const char *kind, *letters, *words;
+} drop_kinds[] = {{"TABLE", "rp", "table"},      {"FOREIGN TABLE", "f", "foreign table"},
+                  {"VIEW", "v", "view"},         {"MATERIALIZED VIEW", "m", "materialized view"},
+                  {"SEQUENCE", "S", "sequence"}, {"INDEX", "iI", "index"}};
+
+static const struct kind_row *kind_row_of(const char *kind)
+{
+    size_t i = 0;
+    while (i + 1 < sizeof drop_kinds / sizeof *drop_kinds && strcmp(drop_kinds[i].kind, kind) != 0)
+        i++;
+    return &drop_kinds[i];
+}
+
+static const char *letters_of(const char *kind)
+{
+    return kind_row_of(kind)->letters;
+}
+
+static const char *words_of(const char *kind)
+{
+    return kind_row_of(kind)->words;
+}
+
 /* Something else uses the table, and isn't dropped with it. */
 static void drop_in_use(struct parts *parts, const struct facts *facts, const struct table *table)
 {
@@ -237,6 +278,11 @@ static void drop_effects(struct parts *parts, const struct look *look)
             fails(parts, "%s \"%s\" does not exist",
                   strcmp(facts->object_kind, "TABLE") == 0 ? "table" : "relation", facts->objects[i].name);
         if (table.missing || parts->total.fails == ANSWER_YES)
+            continue;
+        if (table.relation != NULL && !table.changed &&
+            strchr(letters_of(facts->object_kind), table.relation->kind) == NULL)
+            fails(parts, "\"%s\" is not a %s", facts->objects[i].name, words_of(facts->object_kind));
+        if (parts->total.fails == ANSWER_YES)
             continue;
         parts->total.lock = lock;
         drop_in_use(parts, facts, &table);

@@ -65,6 +65,9 @@ bool table_empty(const struct look *);
 /* A statement in front makes, changes or drops something of this name. */
 bool mentioned_in_front(const struct look *, const char *name);
 
+/* The CREATE DOMAIN in front that makes this type, or NULL. */
+const struct column_definition *domain_in_front(const struct look *, const struct type_name *);
+
 /* Does the table have this column already? UNKNOWN where its columns are not known. */
 enum answer table_has_column(const struct look *, const char *column);
 
@@ -151,6 +154,9 @@ enum answer check_holds(const struct expr *check, const char *column, const stru
 const struct column_definition *added_column(const struct facts *, const char *column);
 /* The same statement drops this column, or this constraint. */
 bool dropped_here(const struct facts *, enum alter_kind, const char *name);
+/* The same statement drops the constraint, or a column, with which it may go. */
+struct catalog_constraint;
+bool constraint_dropped_here(const struct look *, const struct catalog_constraint *);
 
 /* What a column's definition brings of its own accord. */
 bool column_is_serial(const struct column_definition *);

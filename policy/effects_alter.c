@@ -211,9 +211,9 @@ static void columns_exist(struct part *part, const struct look *look, const char
 static void name_taken(struct part *part, const struct look *look, const char *name)
 {
     const struct catalog_relation *relation = table_structure(look);
-    if (relation == NULL || name == NULL || dropped_here(look->facts, ALTER_DROP_CONSTRAINT, name))
-        return;
-    if (effects_constraint(relation, name) != NULL)
+    const struct catalog_constraint *old =
+        relation == NULL || name == NULL ? NULL : effects_constraint(relation, name);
+    if (old != NULL && !constraint_dropped_here(look, old))
         part_fails(part, "constraint \"%s\" for relation \"%s\" already exists", name, relation->name);
 }
 
@@ -276,7 +276,7 @@ static void add_unique(struct part *part, const struct look *look, const struct 
     if (look->facts->only && relation->kind == 'p')
         part->index_build = ANSWER_NO; /* the parent's is made invalid, until each partition's is attached */
     const struct catalog_constraint *old = effects_primary_key(relation);
-    if (primary && old != NULL && !dropped_here(look->facts, ALTER_DROP_CONSTRAINT, old->name))
+    if (primary && old != NULL && !constraint_dropped_here(look, old))
         part_fails(part, "multiple primary keys for table \"%s\" are not allowed", relation->name);
     if (constraint->using_index != NULL) {
         part_may_fail(part); /* sort order and operator classes of the index are not looked into */
@@ -295,36 +295,33 @@ void effects_add_constraint(struct part *part, const struct look *look)
         part->rewrite = part->scan = part->index_build = part->fails = ANSWER_UNKNOWN;
         return;
     }
-    name_taken(part, look, constraint->name);
     switch (constraint->kind) {
     case CONSTRAINT_FOREIGN:
-        if (part->fails != ANSWER_YES)
-            add_foreign_key(part, look, constraint);
-        return;
+        add_foreign_key(part, look, constraint);
+        break;
     case CONSTRAINT_CHECK:
-        if (part->fails != ANSWER_YES)
-            add_check(part, look, constraint);
-        return;
+        add_check(part, look, constraint);
+        break;
     case CONSTRAINT_NOT_NULL: /* PostgreSQL 18 */
         columns_exist(part, look, constraint->columns, constraint->n_columns);
         part->scan = constraint->not_valid        ? ANSWER_NO
                      : constraint->n_columns == 1 ? reads_for_not_null(look, constraint->columns[0])
                                                   : ANSWER_UNKNOWN;
         part->fails = answer_or(part->fails, ANSWER_UNKNOWN);
-        return;
+        break;
     case CONSTRAINT_PRIMARY:
     case CONSTRAINT_UNIQUE:
     case CONSTRAINT_EXCLUSION:
-        if (part->fails != ANSWER_YES)
-            add_unique(part, look, constraint);
-        return;
+        add_unique(part, look, constraint);
+        break;
     case CONSTRAINT_NULL:
     case CONSTRAINT_DEFAULT:
     case CONSTRAINT_IDENTITY:
     case CONSTRAINT_GENERATED:
     case CONSTRAINT_ATTRIBUTE:
-        return;
+        break;
     }
+    name_taken(part, look, constraint->name); /* the work is told of all the same: see not_there() */
 }
 
 static void validate_constraint(struct part *part, const struct look *look)

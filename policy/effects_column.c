@@ -43,6 +43,16 @@ static bool domain_default(const struct column_definition *column, const struct 
                            enum catalog_volatility *volatility)
 {
     const struct catalog_type *type = known_type(column, look);
+    const struct column_definition *made = domain_in_front(look, &column->type);
+    const struct constraint *by_default = made == NULL ? NULL : column_constraint(made, CONSTRAINT_DEFAULT);
+    if (by_default != NULL && by_default->expr != NULL &&
+        column_constraint(column, CONSTRAINT_DEFAULT) == NULL) {
+        enum answer answer = expression_volatility(by_default->expr, look, &made->type).answer;
+        *volatility = answer == ANSWER_YES  ? CATALOG_VOLATILE
+                      : answer == ANSWER_NO ? CATALOG_STABLE
+                                            : CATALOG_UNKNOWN;
+        return true;
+    }
     if (type == NULL || type->type != 'd' || column->type.array > 0 ||
         column_constraint(column, CONSTRAINT_DEFAULT) != NULL)
         return false;
@@ -387,7 +397,7 @@ static void add_column_key(struct part *part, const struct look *look)
     if (type != NULL && type->oid >= FIRST_OF_USERS && type->type != 'e' && type->type != 'd')
         part_may_fail(part);
     const struct catalog_constraint *old = effects_primary_key(relation);
-    if (primary != NULL && old != NULL && !dropped_here(look->facts, ALTER_DROP_CONSTRAINT, old->name))
+    if (primary != NULL && old != NULL && !constraint_dropped_here(look, old))
         part_fails(part, "multiple primary keys for table \"%s\" are not allowed", relation->name);
     if (relation->kind == 'p')
         part_fails(part, "unique constraint on partitioned table must include all partitioning columns");
@@ -401,10 +411,8 @@ static void add_column_check(struct part *part, const struct look *look, const s
     const struct constraint *written = column_constraint(column, CONSTRAINT_DEFAULT);
     const struct expr *by_default = column_default(column, look);
     const char *missing = effects_missing_column(look, check->expr);
-    if (missing != NULL) {
+    if (missing != NULL)
         part_fails(part, "column \"%s\" does not exist", missing);
-        return;
-    }
     part->scan = ANSWER_YES;
     bool plain = written == NULL || by_default == written->expr;
     bool constant = plain && (by_default != NULL || !column_filled(column, look));

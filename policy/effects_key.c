@@ -23,6 +23,15 @@ const struct catalog_constraint *effects_primary_key(const struct catalog_relati
     return NULL;
 }
 
+bool constraint_dropped_here(const struct look *look, const struct catalog_constraint *constraint)
+{
+    for (size_t i = 0; i < look->facts->n_alters; i++) {
+        if (look->facts->alters[i].kind == ALTER_DROP_COLUMN)
+            return true; /* columns go first, and constraints with them */
+    }
+    return dropped_here(look->facts, ALTER_DROP_CONSTRAINT, constraint->name);
+}
+
 /* ---- unique already ---- */
 
 static bool has_number(const struct catalog_relation *relation, const char *const *columns, size_t n,

@@ -89,6 +89,28 @@ static bool mentioned(const struct facts *facts, const struct name *name, int de
     return false;
 }
 
+static const struct column_definition *domain_of(const struct facts *facts, const struct type_name *type,
+                                                 int depth)
+{
+    const struct name name = {type->schema, type->name, -1};
+    const struct column_definition *domain = NULL;
+    if (depth > 8 || facts->status != FACTS_OK)
+        return NULL;
+    if (facts->domain != NULL && may_be_same(&facts->object, &name))
+        return facts->domain;
+    for (size_t i = facts->n_nested; facts->kind == STATEMENT_DO && domain == NULL && i > 0; i--)
+        domain = domain_of(facts->nested[i - 1].facts, type, depth + 1);
+    return domain;
+}
+
+const struct column_definition *domain_in_front(const struct look *look, const struct type_name *type)
+{
+    const struct column_definition *domain = NULL;
+    for (size_t i = look->context->n_before; type->array == 0 && domain == NULL && i > 0; i--)
+        domain = domain_of(look->context->before[i - 1], type, 0);
+    return domain;
+}
+
 bool mentioned_in_front(const struct look *look, const char *name)
 {
     const struct name any = {NULL, name, -1};
@@ -137,6 +159,18 @@ static void table_after_body(struct table *table, const struct facts *facts, con
     }
 }
 
+/* CASCADE takes columns, constraints and defaults of tables that it doesn't name; what is done to a parent
+ * reaches its children. */
+static bool reaches_others(const struct table *table, const struct facts *facts)
+{
+    bool child = table->relation != NULL && (table->relation->n_parents > 0 || table->relation->is_partition);
+    bool cascades = facts->cascade;
+    for (size_t i = 0; i < facts->n_alters; i++)
+        cascades |= facts->alters[i].cascade;
+    return cascades || strcmp(facts->tag, "DROP OWNED") == 0 ||
+           (child && facts->kind == STATEMENT_ALTER_TABLE);
+}
+
 static void table_after(struct table *table, const struct facts *facts, const struct name *name, int depth)
 {
     if (depth > 8 || facts->status != FACTS_OK) {
@@ -148,8 +182,12 @@ static void table_after(struct table *table, const struct facts *facts, const st
         return;
     }
     if (facts->kind == STATEMENT_QUERY || facts->kind == STATEMENT_TRANSACTION ||
-        facts->kind == STATEMENT_SETTING || !mentions(facts, name))
+        facts->kind == STATEMENT_SETTING)
         return;
+    if (!mentions(facts, name)) {
+        table->changed = table->changed || reaches_others(table, facts);
+        return;
+    }
     if (facts->kind == STATEMENT_CREATE_TABLE && may_be_same(&facts->object, name)) {
         table_made(table, facts, name);
         return;

@@ -289,12 +289,12 @@ void effects_column_type(struct part *part, const struct look *look)
     }
     const struct catalog_column *column = catalog_column(relation, alter->subject);
     if (column == NULL) { /* one that this statement adds isn't there yet when types are changed */
-        part->rewrite = part->scan = ANSWER_NO;
+        part->rewrite = part->scan = ANSWER_UNKNOWN;
         part_fails(part, "column \"%s\" of relation \"%s\" does not exist", alter->subject, relation->name);
         return;
     }
     if (effects_missing_type(part, look, &alter->column->type)) {
-        part->rewrite = part->scan = part->index_build = ANSWER_NO;
+        part->rewrite = part->scan = ANSWER_UNKNOWN;
         return;
     }
     static const uint32_t texts[] = {TYPE_TEXT, TYPE_VARCHAR};

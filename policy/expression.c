@@ -35,6 +35,12 @@ enum answer type_constrained(const struct type_name *type, const struct look *lo
         return ANSWER_NO;
     if (type->percent_type)
         return ANSWER_UNKNOWN;
+    const struct column_definition *made = domain_in_front(look, type);
+    if (made != NULL && (column_constraint(made, CONSTRAINT_CHECK) != NULL ||
+                         column_constraint(made, CONSTRAINT_NOT_NULL) != NULL))
+        return ANSWER_YES;
+    if (made != NULL && made->type.name != NULL && strcmp(made->type.name, type->name) != 0)
+        return type_constrained(&made->type, look);
     if (look->names != NULL) {
         const struct catalog_type *known = catalog_type(look->names, type);
         if (known != NULL)

@@ -92,6 +92,8 @@ bool rule_excused(const struct judge *judge, enum rule rule)
         return judge->look->table.relation != NULL && judge->look->table.relation->persistence == 't';
     if (table_private(judge->look))
         return true;
+    if (judge->table != NULL && judge->table->name == NULL)
+        return false; /* it works on tables that it doesn't name */
     if (!table_stores_rows(judge->look) && rule == RULE_not_null_without_default)
         return true;
     return grows_with_table(rule) && (table_small(judge->look) || !table_stores_rows(judge->look));
@@ -147,6 +149,19 @@ const char *work_estimate(const struct judge *judge, enum work work)
                 grouped(judge, rows), seconds / 60);
 }
 
+/* The catalog's answer is a moment's: another transaction may be about to commit what is missing, and another
+ * database may have it. So the findings stand, and say what they rest on. */
+static void add_failure(struct judge *judge, size_t first, const char *fails_with)
+{
+    struct verdict *verdict = judge->memory;
+    for (size_t i = first; i < verdict->n_findings; i++) {
+        struct finding *finding = &verdict->findings[i];
+        finding->detail =
+            TEXT(judge, "As things stand, it fails: %s.%s%s", fails_with, finding->detail == NULL ? "" : " ",
+                 finding->detail == NULL ? "" : finding->detail);
+    }
+}
+
 /* ---- statements other than ALTER TABLE ---- */
 
 /* CONCURRENTLY is refused on a partitioned table. */
@@ -175,9 +190,9 @@ static void index_of_partitions(const struct judge *judge, struct sight *sight)
 static void create_index(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
-    if (facts->concurrently || judge->parts->total.index_build == ANSWER_NO ||
-        not_there(judge->parts->total.fails_with))
+    if (facts->concurrently || judge->parts->total.index_build == ANSWER_NO)
         return;
+    size_t first = judge->memory->n_findings;
     struct sight sight = {.rule = RULE_create_index,
                           .sure = judge->parts->total.index_build,
                           .place = 0,
@@ -201,6 +216,8 @@ static void create_index(struct judge *judge)
     if (judge->look->table.relation != NULL && judge->look->table.relation->kind == 'p')
         index_of_partitions(judge, &sight);
     finding_add(judge, &sight);
+    if (not_there(judge->parts->total.fails_with))
+        add_failure(judge, first, judge->parts->total.fails_with);
 }
 
 /* ---- ALTER TABLE ---- */
@@ -232,27 +249,28 @@ static void rewrite_with_siblings(struct judge *judge)
     finding_add(judge, &sight);
 }
 
-/* The server refuses it before anything is locked for long. Who asks may not be who will run it: what he may
- * not do is no reason. A column to add may fail on the rows that are there. */
+/* The server would refuse it before anything is locked for long. Who asks may not be who will run it: what he
+ * may not do is no reason. A column to add may fail on the rows that are there. */
 static bool refused_at_once(const struct part *part)
 {
     static const char owner[] = "must be owner of ";
     if (part->fails != ANSWER_YES || part->alter->kind == ALTER_ADD_COLUMN)
         return part->fails == ANSWER_YES && not_there(part->fails_with);
-    return part->fails_with == NULL || strncmp(part->fails_with, owner, sizeof owner - 1) != 0;
+    return part->fails_with != NULL && strncmp(part->fails_with, owner, sizeof owner - 1) != 0;
 }
 
 static void alter_table(struct judge *judge)
 {
     const struct parts *parts = judge->parts;
     for (size_t i = 0; i < parts->n; i++) {
-        if (refused_at_once(&parts->items[i]))
-            continue;
+        size_t first = judge->memory->n_findings;
         if (parts->items[i].alter->kind == ALTER_ADD_COLUMN)
             findings_column(judge, &parts->items[i]);
         else
             findings_alter(judge, &parts->items[i]);
         findings_readers(judge, &parts->items[i]);
+        if (refused_at_once(&parts->items[i]))
+            add_failure(judge, first, parts->items[i].fails_with);
     }
     rewrite_with_siblings(judge);
 }

@@ -1,6 +1,7 @@
 /*
  * The siblings of ADD COLUMN: other subcommands of ALTER TABLE that stall, break readers, or lose data.
  */
+#include <string.h>
 #include <talloc.h>
 
 #include "policy/findings.h"
@@ -40,6 +41,18 @@ static void type_without_rewrite(struct judge *judge, const struct part *part)
     finding_add(judge, &sight);
 }
 
+/* Between timestamp and timestamptz nothing is rewritten where the session's time zone is UTC. */
+static const char *why_unsure(const struct judge *judge, const struct alter *alter)
+{
+    const struct catalog_relation *relation = table_structure(judge->look);
+    const struct catalog_column *column = relation == NULL ? NULL : catalog_column(relation, alter->subject);
+    bool time = alter->column != NULL && strncmp(alter->column->type.name, "timestamp", 9) == 0;
+    if (column == NULL)
+        return ": the type it has now can't be known here";
+    return time ? ", unless the session's TimeZone is UTC"
+                : ": whether both are stored alike can't be known here";
+}
+
 static void alter_type(struct judge *judge, const struct part *part)
 {
     const struct alter *alter = part->alter;
@@ -51,9 +64,9 @@ static void alter_type(struct judge *judge, const struct part *part)
     const char *type = alter->column == NULL ? "another type" : alter->column->type.text;
     struct sight sight = {
         .rule = RULE_alter_type, .sure = part->rewrite, .place = alter->place, .object = alter->subject};
-    sight.message = TEXT(judge, "changing column %s to %s %s all of %s%s", quoted(judge, alter->subject),
-                         type, sure ? "would rewrite" : "may rewrite", judge->table_text,
-                         sure ? "" : ": the type it has now can't be known here");
+    sight.message =
+        TEXT(judge, "changing column %s to %s %s all of %s%s", quoted(judge, alter->subject), type,
+             sure ? "would rewrite" : "may rewrite", judge->table_text, sure ? "" : why_unsure(judge, alter));
     sight.detail =
         TEXT(judge,
              "PostgreSQL would hold an AccessExclusiveLock on %s while it writes the whole table anew and "
@@ -226,6 +239,26 @@ static void drop_column(struct judge *judge, const struct alter *alter)
     finding_add(judge, &sight);
 }
 
+static void drop_constraint(struct judge *judge, const struct alter *alter)
+{
+    if (!alter->cascade)
+        return;
+    const char *c = quoted(judge, alter->subject);
+    struct sight sight = {
+        .rule = RULE_drop_constraint, .sure = ANSWER_YES, .place = alter->place, .object = alter->subject};
+    sight.message =
+        TEXT(judge, "dropping constraint %s of %s with CASCADE also drops the foreign keys that refer to it",
+             c, judge->table_text);
+    sight.detail = TEXT(
+        judge, "PostgreSQL tells which ones only afterwards, as a NOTICE, and locks their tables with an "
+               "AccessExclusiveLock. From then on rows can be written there that refer to nothing.");
+    sight.hint = TEXT(
+        judge,
+        "Write it without CASCADE: if a foreign key depends on it, the statement fails and names it, and "
+        "nothing is lost.");
+    finding_add(judge, &sight);
+}
+
 static void rename_column(struct judge *judge, const struct alter *alter)
 {
     struct sight sight = {
@@ -308,6 +341,9 @@ void findings_alter(struct judge *judge, const struct part *part)
         return;
     case ALTER_DROP_COLUMN:
         drop_column(judge, part->alter);
+        return;
+    case ALTER_DROP_CONSTRAINT:
+        drop_constraint(judge, part->alter);
         return;
     case ALTER_RENAME_COLUMN:
         rename_column(judge, part->alter);

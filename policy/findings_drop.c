@@ -55,6 +55,21 @@ static void table_dropped(const struct judge *one, struct sight *sight)
                        "ALTER %s %s RENAME TO %s;",
                        facts->object_kind, one->table_text,
                        quote_identifier(one->memory, TEXT(one, "%s_dropped", one->table->name)));
+    const struct catalog_relation *relation = one->look->table.relation;
+    if (relation == NULL || !relation->is_partition)
+        return;
+    sight->message = TEXT(one, "dropping partition %s takes its rows out of the partitioned table, for good",
+                          one->table_text);
+    sight->detail = TEXT(one,
+                         "PostgreSQL would hold an AccessExclusiveLock on the partitioned table as well, so "
+                         "that every query of it "
+                         "waits, on any partition. The rows can't be brought back but from a backup.%s",
+                         cascade);
+    sight->hint = TEXT(one,
+                       "Detach it first (ALTER TABLE ... DETACH PARTITION %s CONCURRENTLY, PostgreSQL 14), "
+                       "wait a few days whether "
+                       "anybody misses its rows, and drop it then: by itself it locks nothing else.",
+                       one->table_text);
 }
 
 /* A statement behind it makes a view of that name again: so views are changed. */
@@ -75,15 +90,15 @@ static void view_dropped(const struct judge *one, struct sight *sight)
     const struct facts *facts = one->facts;
     bool stored = strcmp(facts->object_kind, "MATERIALIZED VIEW") == 0;
     sight->rule = RULE_drop_table;
-    sight->only_warn = true; /* no data is lost, and making it anew is often how it is changed */
     sight->message = TEXT(one, "dropping %s %s breaks every statement that still names it",
                           stored ? "materialized view" : "view", one->table_text);
-    sight->detail = TEXT(
-        one, "%s, and waits for every query of it that is running: others queue up behind it meanwhile.%s",
-        stored ? "PostgreSQL would hold an AccessExclusiveLock on it; its rows and its indexes have to be "
-                 "computed anew if it comes back"
-               : "PostgreSQL would hold an AccessExclusiveLock on it",
-        facts->cascade ? " CASCADE drops the views that use it as well." : "");
+    sight->detail =
+        TEXT(one,
+             "PostgreSQL would hold an AccessExclusiveLock on it, and waits for every query of it that is "
+             "running: others queue "
+             "up behind it meanwhile.%s%s",
+             stored ? " If it comes back, its rows and its indexes have to be computed anew." : "",
+             facts->cascade ? " CASCADE drops the views that use it as well." : "");
     sight->hint =
         TEXT(one, "%s",
              stored ? "To change its query, make the new one under another name, WITH DATA, and swap "
@@ -111,7 +126,7 @@ static void index_dropped(const struct judge *one, struct sight *sight)
                    "An index of a partitioned table can't be dropped concurrently: SET lock_timeout = '2s' "
                    "before it, and try again when it fails.")
             : TEXT(one,
-                   "Write DROP INDEX CONCURRENTLY %s;, outside a transaction (Rails: "
+                   "Write DROP INDEX CONCURRENTLY %s, outside a transaction (Rails: "
                    "disable_ddl_transaction!, "
                    "Django: atomic = False). The index of a PRIMARY KEY or UNIQUE constraint goes with ALTER "
                    "TABLE ... DROP CONSTRAINT only.",
@@ -138,17 +153,40 @@ static void relations_dropped(struct judge *judge, void (*describe)(const struct
 
 /* ---- what holds tables ---- */
 
-/* A statement in front made it: what is in it is new. */
-static bool made_before(const struct judge *judge, const char *tag, const char *name)
+/* A statement in front made it: what hangs on it is new. */
+static bool made_before(const struct judge *judge, const char *kind, const char *name)
 {
     const struct policy_context *context = judge->context;
     for (size_t i = 0; i < context->n_before; i++) {
         const struct facts *before = context->before[i];
-        if (before->status == FACTS_OK && before->tag != NULL && strcmp(before->tag, tag) == 0 &&
-            !before->if_not_exists && before->object.name != NULL && strcmp(before->object.name, name) == 0)
+        if (before->status == FACTS_OK && strncmp(before->tag, "CREATE ", 7) == 0 &&
+            strcmp(before->tag + 7, kind) == 0 && !before->if_not_exists && before->object.name != NULL &&
+            strcmp(before->object.name, name) == 0)
             return true;
     }
     return false;
+}
+
+/* It was asked for (catalog_question.c), first thing in the message, and isn't there. */
+static bool schema_missing(const struct judge *judge, const char *name)
+{
+    const struct catalog *names = judge->look->names;
+    if (names == NULL || judge->context->n_before > 0)
+        return false;
+    for (size_t i = 0; i < names->n_schemas; i++) {
+        if (strcmp(names->schemas[i].name, name) == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool type_missing(const struct judge *judge)
+{
+    const struct facts *facts = judge->facts;
+    bool type = strcmp(facts->object_kind, "TYPE") == 0 || strcmp(facts->object_kind, "DOMAIN") == 0;
+    const struct type_name name = {.schema = facts->object.schema, .name = facts->object.name};
+    return type && facts->n_objects == 1 && judge->context->n_before == 0 && judge->look->names != NULL &&
+           catalog_type_missing(judge->look->names, &name);
 }
 
 /* DROP SCHEMA … CASCADE; without CASCADE it only succeeds where nothing is in it. */
@@ -159,7 +197,7 @@ static void schemas_dropped(struct judge *judge)
         const char *name = facts->objects[i].name;
         struct look look;
         struct judge one = judge_of_none(judge, &look);
-        if (name == NULL || made_before(judge, "CREATE SCHEMA", name))
+        if (name == NULL || made_before(judge, "SCHEMA", name) || schema_missing(judge, name))
             continue;
         struct sight sight = {
             .rule = RULE_drop_table, .sure = ANSWER_YES, .place = facts->objects[i].place, .object = name};
@@ -202,11 +240,11 @@ static void database_dropped(struct judge *judge)
 
 /* ---- what other things depend on ---- */
 
-/* What goes along when something of this kind is dropped with CASCADE. `surely`: what goes holds data. */
+/* What goes along when something of this kind is dropped with CASCADE. */
 static const struct taken {
     const char *kind;
     enum rule rule;
-    bool only_warn;
+    bool keeps_data;
     const char *takes;
 } taken[] = {
     {"TYPE", RULE_drop_column, false, "every column of that type, in every table, with its data"},
@@ -219,6 +257,7 @@ static const struct taken {
     {"FOREIGN DATA WRAPPER", RULE_drop_table, false, "its servers, and every foreign table on them"},
     {"LANGUAGE", RULE_drop_column, true,
      "every function in it, and the triggers, generated columns, defaults and views that use those"},
+    {"SEQUENCE", RULE_drop_column, true, "the defaults of columns that count by it"},
     {"FUNCTION", RULE_drop_column, true,
      "the triggers, generated columns, defaults, CHECK constraints, indexes and views that use it"},
     {"ROUTINE", RULE_drop_column, true,
@@ -238,18 +277,18 @@ static void dependants_dropped(struct judge *judge, const struct taken *row)
     struct look look;
     struct judge one = judge_of_none(judge, &look);
     const char *what = TEXT(judge, "DROP %s", row->kind);
-    struct sight sight = {.rule = row->rule,
-                          .sure = ANSWER_YES,
-                          .only_warn = row->only_warn,
-                          .place = facts->object.place,
-                          .object = facts->object.name};
+    if (type_missing(judge) ||
+        (facts->object.name != NULL && made_before(judge, row->kind, facts->object.name)))
+        return;
+    struct sight sight = {
+        .rule = row->rule, .sure = ANSWER_YES, .place = facts->object.place, .object = facts->object.name};
     sight.message = TEXT(judge, "%s %s CASCADE also drops %s", what, facts->identity, row->takes);
     sight.detail = TEXT(
         judge,
         "PostgreSQL tells what went only afterwards, as a NOTICE, and locks each table concerned with an "
         "AccessExclusiveLock. %s",
-        row->only_warn ? "Statements that relied on it fail, or write rows without it."
-                       : "None of the data can be brought back but from a backup.");
+        row->keeps_data ? "Statements that relied on it fail, or write rows without it."
+                        : "None of the data can be brought back but from a backup.");
     sight.hint = TEXT(
         judge, "Write it without CASCADE: if something depends on it, the statement fails and names all that "
                "does, and nothing is lost. Change those first.");
@@ -354,10 +393,85 @@ static void schema_renamed(struct judge *judge)
     finding_add(&one, &sight);
 }
 
+/* Tables OF a composite type follow it; without CASCADE it fails where there are any. */
+static void attribute_changed(struct judge *judge, const struct alter *alter)
+{
+    struct look look;
+    struct judge one = judge_of_none(judge, &look);
+    bool drops = alter->kind == ALTER_DROP_COLUMN;
+    if (!alter->cascade || (!drops && alter->kind != ALTER_COLUMN_TYPE))
+        return;
+    const char *type = judge->facts->identity;
+    const char *name = alter->subject == NULL ? "?" : quote_identifier(judge->memory, alter->subject);
+    struct sight sight = {.rule = drops ? RULE_drop_column : RULE_alter_type,
+                          .sure = ANSWER_UNKNOWN,
+                          .place = alter->place,
+                          .object = alter->subject};
+    sight.message =
+        drops
+            ? TEXT(judge,
+                   "dropping attribute %s of type %s with CASCADE drops the column of every table OF it",
+                   name, type)
+            : TEXT(
+                  judge,
+                  "changing attribute %s of type %s with CASCADE changes, and may rewrite, every table OF it",
+                  name, type);
+    sight.detail = TEXT(judge, "PostgreSQL would hold an AccessExclusiveLock on each of them%s",
+                        drops ? "; the data can't be brought back but from a backup."
+                              : " while it writes them anew; until then nobody can read or write them.");
+    sight.hint = TEXT(
+        judge,
+        "Write it without CASCADE: if there are such tables, it fails and names one. Make them independent "
+        "first: ALTER TABLE ... NOT OF.");
+    finding_add(&one, &sight);
+}
+
+/* Every table with a column of the domain is read, while writes to it wait. Seen on 13 to 18: a ShareLock on
+ * each. */
+static void domain_constrained(struct judge *judge, const struct alter *alter)
+{
+    struct look look;
+    struct judge one = judge_of_none(judge, &look);
+    bool check = alter->kind == ALTER_ADD_CONSTRAINT;
+    const struct constraint *constraint = alter->constraint;
+    if (check && (constraint == NULL || constraint->not_valid))
+        return;
+    const char *domain = judge->facts->identity;
+    struct sight sight = {.rule = check ? RULE_add_check : RULE_set_not_null,
+                          .sure = ANSWER_UNKNOWN,
+                          .place = judge->facts->object.place};
+    sight.object = judge->facts->object.name;
+    sight.message =
+        TEXT(judge, "%s domain %s reads every table that has a column of it while writes to them wait",
+             check ? "adding a CHECK to" : "setting NOT NULL on", domain);
+    sight.detail = TEXT(
+        judge,
+        "PostgreSQL would hold a ShareLock on each such table, one after the other and until the transaction "
+        "ends, and verify every row: INSERT, UPDATE and DELETE wait. From then on adding a column of the "
+        "domain rewrites a table.");
+    sight.hint =
+        check
+            ? TEXT(judge,
+                   "Do it in steps, each in a transaction of its own:\n"
+                   "-- ALTER DOMAIN %s ADD CONSTRAINT NAME CHECK (...) NOT VALID;\n"
+                   "-- ALTER DOMAIN %s VALIDATE CONSTRAINT NAME;  -- reads them as well: in a quiet hour",
+                   domain, domain)
+            : TEXT(judge,
+                   "Say it in the tables instead, where a validated CHECK (... IS NOT NULL) saves the scan; "
+                   "the manual advises against NOT NULL on domains.");
+    finding_add(&one, &sight);
+}
+
 void findings_away(struct judge *judge)
 {
     const struct facts *facts = judge->facts;
     const char *tag = facts->tag == NULL ? "" : facts->tag;
+    for (size_t i = 0; i < facts->n_alters; i++) {
+        if (strcmp(tag, "ALTER TYPE") == 0)
+            attribute_changed(judge, &facts->alters[i]);
+        else if (strcmp(tag, "ALTER DOMAIN") == 0)
+            domain_constrained(judge, &facts->alters[i]);
+    }
     if (strcmp(tag, "DROP OWNED") == 0)
         owned_dropped(judge);
     else if (strcmp(tag, "ALTER SCHEMA") == 0 && facts->new_name != NULL)

@@ -3,6 +3,7 @@
  */
 #include "proxy/check/cmd_check.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -207,7 +208,7 @@ static size_t distance(const char *a, const char *b)
         size_t corner = row[0];
         row[0] = i;
         for (size_t k = 1; k <= m; k++) {
-            size_t above = row[k], best = corner + (a[i - 1] != b[k - 1]);
+            size_t above = row[k], best = corner + (tolower((unsigned char)a[i - 1]) != b[k - 1]);
             best = above + 1 < best ? above + 1 : best;
             row[k] = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
             corner = above;

@@ -131,7 +131,8 @@ static void put_not_known(struct line *line, const struct summary *summary, cons
     put_plain(line, rule_text(summary, one));
     if (one->ran == 0)
         line_printf(line,
-                    ": none of the %zu is known to have succeeded, so how long they take is not known.\n",
+                    ": none of the %zu is known to have run and been committed, so how long they take is not "
+                    "known.\n",
                     one->n);
     else
         line_printf(line, ": %zu ran, which is too few to say how long the next one takes.\n", one->ran);

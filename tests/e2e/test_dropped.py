@@ -20,6 +20,9 @@ INSERT INTO orders (id) VALUES (1); CREATE INDEX orders_note ON orders (note);
 CREATE VIEW seen AS SELECT id FROM orders; CREATE MATERIALIZED VIEW kept AS SELECT id FROM orders;
 CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (10);
 CREATE TABLE public.moving (id int);
+CREATE SEQUENCE counter; ALTER TABLE orders ALTER COLUMN id SET DEFAULT nextval('counter');
+CREATE TABLE lines (o int REFERENCES orders); CREATE TYPE pair AS (a int, b int); CREATE TABLE pairs OF pair;
+INSERT INTO pairs SELECT g, g FROM generate_series(1, 100) g;
 """
 
 # statement: (rule or None, what the catalog has less of afterwards: a query that must give another answer)
@@ -35,6 +38,15 @@ CASES = {
     "DROP COLLATION other CASCADE": ("drop-column", COLUMNS),
     "DROP FUNCTION twice(int) CASCADE": ("drop-column", COLUMNS),
     "DROP ROUTINE twice(int) CASCADE": ("drop-column", COLUMNS),
+    "DROP SEQUENCE counter CASCADE": ("drop-column", "SELECT count(*) FROM pg_attrdef WHERE adrelid = 'orders'::regclass"),
+    "ALTER TABLE orders DROP CONSTRAINT orders_pkey CASCADE": ("drop-constraint", "SELECT count(*) FROM pg_constraint"),
+    "ALTER TYPE pair DROP ATTRIBUTE b CASCADE": ("drop-column", "SELECT sum(attnum) FROM pg_attribute WHERE attrelid = "
+                                                 "'pairs'::regclass AND NOT attisdropped"),
+    "ALTER TYPE pair ALTER ATTRIBUTE a TYPE text CASCADE": ("alter-type", "SELECT pg_relation_filenode('pairs')"),
+    "DROP TABLE part": ("drop-table", TABLES),
+    "DROP SCHEMA IF EXISTS nothing CASCADE": (None, None),
+    "DROP TYPE IF EXISTS nothing CASCADE": (None, None),
+    "CREATE TYPE brief AS (a int); DROP TYPE brief CASCADE": (None, None),
     "DROP VIEW seen": ("drop-table", TABLES),
     "DROP VIEW seen; CREATE VIEW seen AS SELECT id, note FROM orders": (None, None),
     "DROP MATERIALIZED VIEW kept": ("drop-table", TABLES),
@@ -76,6 +88,17 @@ def test_spoken_of(server, proxy, database, statement):
         assert server.sql(changed, database) != before
 
 
+@pytest.mark.parametrize("statement, rule", [
+    ("ALTER DOMAIN positive ADD CHECK (VALUE < 1000)", "add-check"), ("ALTER DOMAIN positive SET NOT NULL", "set-not-null")])
+def test_domain(server, proxy, database, statement, rule):
+    """The lock is on a table that the statement doesn't name."""
+    server.sql(SETUP + "UPDATE orders SET p = 1", database)
+    got = send(proxy, "BEGIN; %s; SELECT mode FROM pg_locks WHERE relation = 'orders'::regclass" % statement, database)
+    assert "ShareLock" in got.stdout and rule in got.stderr, got.stdout + got.stderr
+    got = send(proxy, "ALTER DOMAIN positive ADD CONSTRAINT more CHECK (VALUE < 1000) NOT VALID", database)
+    assert "WARNING" not in got.stderr, got.stderr
+
+
 def test_owned(server, proxy, database):
     server.sql("DROP ROLE IF EXISTS leaver; CREATE ROLE leaver; CREATE TABLE o (a int); ALTER TABLE o OWNER TO leaver", database)
     got = send(proxy, "DROP OWNED BY leaver", database)
@@ -88,8 +111,7 @@ def test_strict_keeps_them(server, database, module_proxy_factory):
     strict = module_proxy_factory(server, "policy: {profile: strict, small_table: {rows: 0, size: 0}}\n")
     server.sql(SETUP, database)
     for statement, (rule, _) in CASES.items():
-        only_warned = "VIEW" in statement or "FUNCTION" in statement or "ROUTINE" in statement
-        if rule and not only_warned:
+        if rule:
             got = send(strict, statement, database)
             assert got.returncode != 0 and "refused by pgsluice" in got.stderr, (statement, got.stderr)
     got = send(strict, "DROP DATABASE nothing_there", database)

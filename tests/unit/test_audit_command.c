@@ -332,7 +332,8 @@ static void test_summary_of_failed(void **state)
     make_observed(log);
     note_sqlstate = NULL;
     assert_int_equal(RUN("audit", "summary", log), 0);
-    says("create-index: none of the 5 is known to have succeeded, so how long they take is not known.\n");
+    says("create-index: none of the 5 is known to have run and been committed, so how long they take is not "
+         "known.\n");
     says("Set `policy: {profile: standard}`.");
     says_not("warn  #");
     says_not("worth its refusals");
