@@ -166,12 +166,22 @@ size_t engine_out_of_memory(struct engine *engine, const struct sinks *sinks)
 
 /* ---- feeding ---------------------------------------------------------------------------------------- */
 
+/* The server owes replies, and will give them whatever else the client sends. */
+static bool replies_are_due(const struct engine *engine)
+{
+    return engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
+}
+
 static bool frame_acceptable(struct engine *engine, enum engine_side side, const struct frame *frame,
                              uint32_t length, const struct sinks *sinks)
 {
     uint32_t limit = side == ENGINE_CLIENT ? message_client_limit(frame->type, engine->version) : INT32_MAX;
     if (length >= 4 && length <= limit)
         return true;
+    if (side == ENGINE_CLIENT && replies_are_due(engine)) { /* what stood in front is answered first */
+        (void)engine_hold(engine, ENGINE_CLIENT, WAIT_QUIET, FRAME_HEADER);
+        return false;
+    }
     char text[160];
     snprintf(text, sizeof text, "invalid length %u of message type \"%c\" (0x%02X) from the %s", length,
              frame->type >= ' ' && frame->type < 127 ? frame->type : '?', frame->type,
@@ -297,7 +307,7 @@ static bool client_waits(const struct engine *engine)
     case WAIT_JUDGE:
         return engine->held && !engine->held->answered && (!engine->question || ask_waits(engine));
     case WAIT_QUIET:
-        return engine->ledger.count && !engine->unsynced && !engine->copy_in && !engine_lost_count(engine);
+        return replies_are_due(engine);
     case WAIT_COPY:
         return engine_copy_open(engine) && !engine_lost_count(engine);
     case WAIT_LEDGER:

@@ -195,3 +195,17 @@ def test_failed_transaction_is_left_to_the_server(pair):
             connection.query("SELECT 1/0")
         assert plain(two.query(RISKY)) == plain(one.query(RISKY))  # 25P02, not our refusal
         assert error_of(two.query(RISKY))["C"] == "25P02"
+
+
+@pytest.mark.parametrize("front", ["SELECT 7", "INSERT INTO w VALUES (1)", RISKY, "SELECT pg_sleep(0.3)"])
+def test_answered_before_an_impossible_length(pair, front):
+    """What stands in front of a message that can't be is answered; then the session ends, and says why."""
+    _, proxied = pair
+    with proxied() as connection:
+        connection.send(query(front), b"Q\0\0\0\3")
+        kinds, last = [], {}
+        while (one := connection.receive()) is not None:
+            kinds.append(one[0])
+            last = fields(one[1]) if one[0] == "E" else last
+    assert "Z" in kinds and kinds[-1] == "E" and kinds.index("Z") == len(kinds) - 2, kinds
+    assert last["C"] == "08P01" and "invalid length 3" in last["M"]
