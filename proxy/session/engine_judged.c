@@ -161,7 +161,7 @@ static bool add_rewrites(struct held *held, const struct judgement *judgement)
         struct rewritten *to = &held->rewritten[held->n_rewritten++];
         const struct rewrite *from = text ? NULL : &judgement->rewrites[i];
         *to = (struct rewritten){.index = record_index(held, from ? from->statement : 0),
-                                 .change = from ? from->change : text->change};
+                                 .change = text ? text->change : judgement->rewrites[i].change};
         if (from) {
             to->start = from->start;
             to->old_length = from->old_length;

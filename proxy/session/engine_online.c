@@ -42,7 +42,7 @@ static bool online_begin(struct engine *engine)
 bool online_attach(struct engine *engine, struct extra *extra, struct held *held)
 {
     extra->rewritten = held->rewritten ? talloc_steal(extra, held->rewritten) : NULL;
-    extra->n_rewritten = held->n_rewritten;
+    extra->n_rewritten = extra->rewritten ? held->n_rewritten : 0;
     held->rewritten = NULL;
     for (size_t i = 0; i < extra->n_rewritten && held->judge.occasion != JUDGE_PARSE; i++)
         extra->awaited = extra->awaited || extra->rewritten[i].change;
@@ -144,6 +144,7 @@ static bool put_plain(const struct frame *frame, const struct extra *extra, bool
         said->internal_position = said->internal_query = said->where = NULL;
     writer_init(&writer, frame->total + 64);
     message_error_write(&writer, frame->type, said);
+    said->position = NULL; /* it is ours */
     bool done = writer_ok(&writer);
     if (done)
         sink_put_now(to_client, writer.bytes, writer.length);

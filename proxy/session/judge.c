@@ -217,7 +217,7 @@ static void take_lock(struct judge_job *job, size_t i, const struct judged *judg
         job->locks = work->locks = talloc_zero_array(work, struct judge_lock, (unsigned)work->n_statements);
     struct judge_lock taken = {.table = talloc_strdup(work, table),
                                .by = talloc_strdup(work, judged->facts->tag),
-                               .mode = judged->verdict->locked_mode};
+                               .mode = strong ? judged->verdict->locked_mode : LOCK_NONE};
     judge_added(work, judged, &taken);
     if (!taken.by)
         taken.table = NULL; /* nobody will be warned */
