@@ -132,18 +132,22 @@ static void forget_work_behind_lock(struct verdict *verdict)
     verdict->action = gravest(verdict);
 }
 
-/* What the author is to do now: nothing. */
+/* What the author is to do now: nothing. Said once. */
 static void carried_out(struct verdict *verdict, const struct policy_context *context)
 {
-    bool waits = context->conf->online.wait == WAIT_DONE;
+    const char *hint =
+        context->conf->online.wait == WAIT_DONE
+            ? "Unless an error follows, nothing is to be done: pgsluice carries it out in steps "
+              "that stall nobody, and the answer comes when it is complete."
+            : "Unless an error follows, nothing is to be done: pgsluice carries it out in steps "
+              "that stall nobody. The answer comes at once; what is left is done after the "
+              "commit.";
     for (size_t i = 0; i < verdict->n_findings; i++) {
         struct finding *finding = &verdict->findings[i];
-        if (finding->action == ACTION_ONLINE && !finding->waived)
-            finding->hint =
-                waits ? "Nothing is to be done: pgsluice carries it out in steps that stall nobody, and the "
-                        "answer comes when it is complete."
-                      : "Nothing is to be done: pgsluice carries it out in steps that stall nobody. The "
-                        "answer comes at once; what is left is done after the commit.";
+        if (finding->action != ACTION_ONLINE || finding->waived)
+            continue;
+        finding->hint = hint;
+        hint = NULL;
     }
 }
 

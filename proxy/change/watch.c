@@ -150,7 +150,13 @@ static const char *after_undone(const void *talloc_parent, const struct change_r
         return "Run the statement again when what it was cancelled for is over.";
     for (size_t i = 0; i < sizeof of_rows / sizeof *of_rows; i++)
         if (strcmp(row->error_code, of_rows[i]) == 0)
-            return "Correct those rows, then run the statement again; nothing of it is left.";
+            return row->n_columns == 0
+                       ? "Correct those rows, then run the statement again; nothing of it is left."
+                       : "Where the value is the new column's own, change its DEFAULT or leave the "
+                         "constraint "
+                         "out until the column has the right values; where it was there before, correct "
+                         "those "
+                         "rows. Then run the statement again; nothing of it is left.";
     return talloc_asprintf(talloc_parent,
                            "pgsluice changes show %" PRId64 " says more; run the statement again.", row->id);
 }
