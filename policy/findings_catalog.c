@@ -250,7 +250,7 @@ static void dependent_view(struct judge *judge, const struct part *part,
     sight.hint =
         TEXT(judge,
              "Where its readers need the column: CREATE OR REPLACE VIEW %s AS ..., with the new column "
-             "last, in the same migration.",
+             "last, in the same migration (a materialized view has to be made anew).",
              text);
     finding_add(judge, &sight);
 }

@@ -115,7 +115,8 @@ void report_paragraph(FILE *out, const char *lead, const char *text)
     fputs(lead, out);
     for (;;) {
         size_t line = strcspn(text, "\n"), column = (size_t)indent;
-        bool sql = line > 0 && (text[line - 1] == ';' || memmem(text, line, ";  --", 5) != NULL);
+        bool sql =
+            line > 0 && (*text == ' ' || text[line - 1] == ';' || memmem(text, line, ";  --", 5) != NULL);
         for (size_t i = 0; i < line;) {
             size_t word = strcspn(text + i, " \n");
             bool first = column == (size_t)indent;
