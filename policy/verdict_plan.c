@@ -138,7 +138,7 @@ static void carried_out(struct verdict *verdict, const struct policy_context *co
     const char *hint =
         context->conf->online.wait == WAIT_DONE
             ? "Unless an error follows, nothing is to be done: pgsluice carries it out in steps "
-              "that stall nobody, and the answer comes when it is complete."
+              "that stall nobody, and the answer (to the COMMIT, where one is due) comes when it is complete."
             : "Unless an error follows, nothing is to be done: pgsluice carries it out in steps "
               "that stall nobody. The answer comes at once; what is left is done after the "
               "commit.";

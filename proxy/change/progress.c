@@ -39,10 +39,10 @@ static char *add_figures(char *text, const json_t *progress)
     double rate = figure(progress, "rate"), block_rate = figure(progress, "block_rate");
     double blocks = figure(progress, "blocks"), total = figure(progress, "blocks_total");
     if (total > 0) /* when all are swept, what was missed is still to be filled */
-        text = talloc_asprintf_append_buffer(text, ", %.0f%%",
+        text = talloc_asprintf_append_buffer(text, ", %.0f%% of the table",
                                              blocks < total ? floor(100 * blocks / total) : 99);
     if (rows > 0 && rows_total > 0)
-        text = talloc_asprintf_append_buffer(text, " (%.0f of about %.0f rows)", rows, rows_total);
+        text = talloc_asprintf_append_buffer(text, " (%.0f of its about %.0f rows)", rows, rows_total);
     if (rate > 0)
         text = talloc_asprintf_append_buffer(text, ", %.0f rows a second", rate);
     if (block_rate > 0 && total > blocks)
