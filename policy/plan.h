@@ -76,6 +76,14 @@ struct plan *plan_of(const void *talloc_parent, const struct plan_request *, con
 bool plan_possible(const void *talloc_parent, const struct policy_context *, const char **why,
                    const char **remedy);
 
+/*
+ * Is each string literal of an index's clauses followed by its type, as in 'active'::text? One that isn't is
+ * read by the input function of what it is compared with, while the server looks at the statement: by the
+ * time that it is built, its table's owner can have made that a type of his own, with code in it. The text
+ * has neither backslashes, dollar quotes nor comments.
+ */
+bool plan_literals_typed(const char *sql);
+
 /* Rules whose findings a plan answers: `online` may stand for them. */
 bool plan_covers(enum rule);
 

@@ -167,6 +167,21 @@ void plan_subcommand(struct planner *planner, const struct part *part)
 
 /* ---- CREATE INDEX ---- */
 
+bool plan_literals_typed(const char *sql)
+{
+    for (const char *at = sql; *at != '\0'; at++) {
+        if (*at != '\'' && *at != '"')
+            continue;
+        const char *end = strchr(at + 1, *at);
+        if (end == NULL)
+            return false;
+        if (*at == '\'' && strncmp(end + 1, "::", 2) != 0 && end[1] != '\'')
+            return false;
+        at = end;
+    }
+    return true;
+}
+
 /* The table with its schema: the worker looks names up by itself. */
 void plan_create_index(struct planner *planner)
 {
@@ -189,6 +204,12 @@ void plan_create_index(struct planner *planner)
         plan_refuse(planner,
                     "it is written with backslash escapes, which the session that builds the index would not "
                     "read as such");
+        return;
+    }
+    if (strchr(rest, '$') != NULL || !plan_literals_typed(rest)) {
+        plan_refuse(planner,
+                    "a value in quotes stands in it without its type, so that the session which builds "
+                    "the index might be made to read it as another: write 'active'::text");
         return;
     }
     const struct name table = {planner->relation->schema, planner->relation->name, -1};

@@ -23,7 +23,7 @@ struct job {
     struct conf *conf;
     char *database;
     int64_t id;
-    uint32_t relation;
+    uint32_t relation, owner;
     pthread_t thread;
     int wake;
     atomic_bool leave;  /* let go of it at the next checkpoint */
@@ -63,6 +63,7 @@ struct database {
     size_t unfinished, stuck; /* changes, at the last look */
     struct resting *resting;
     size_t n_resting;
+    double holders_at; /* when to look for foreign holders of our leases */
     struct database *next;
 };
 

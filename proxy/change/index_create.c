@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "parser/facts.h"
+#include "policy/plan.h"
 #include "proxy/change/index.h"
 
 /* ---- the text ------------------------------------------------------------------------------------------ */
@@ -36,10 +37,11 @@ static void *read_text(void *argument)
 }
 
 /*
- * Literals of a type are read while the server looks at the statement: as the owner, but with a way back to
- * us. So the text may name nothing but its table and what is in pg_catalog (the search_path), and where it
- * has more than a list of columns, none of these may be of a type that somebody made. What can't be told at a
- * glance is refused.
+ * Literals are read while the server looks at the statement: as the owner, but with a way back to us. So the
+ * text may name nothing but its table and what is in pg_catalog (the search_path), each literal has its type
+ * with it (else it is the type of a column, which the owner may change between our look and the server's),
+ * and where there is more than a list of columns, none of these may be of a type that somebody made. What
+ * can't be told at a glance is refused.
  */
 static bool plain_words(const char *sql, bool *columns_only)
 {
@@ -71,7 +73,7 @@ static bool plain_words(const char *sql, bool *columns_only)
 
 static enum step verify_names(struct work *work, const char *sql)
 {
-    bool columns_only, good = plain_words(sql, &columns_only);
+    bool columns_only, good = plain_words(sql, &columns_only) && plan_literals_typed(sql);
     if (good && !columns_only) {
         PGresult *result = work_ask(work,
                                     "SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE "
@@ -87,8 +89,9 @@ static enum step verify_names(struct work *work, const char *sql)
         return STEP_DONE;
     failure_set(
         &work->failed, "0A000",
-        "an index that names types, functions or the like outside of pg_catalog is not built online: run "
-        "CREATE INDEX CONCURRENTLY directly");
+        "an index that names types, functions or the like outside of pg_catalog, or has a value in quotes "
+        "without its type behind it ('active'::text), is not built online: run CREATE INDEX CONCURRENTLY "
+        "directly");
     return work_blocked(work);
 }
 

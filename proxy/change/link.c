@@ -342,6 +342,7 @@ static PGresult *collect(struct link *link)
     }
     if (!answered) { /* what it would still say belongs to no statement of ours any more */
         PQclear(kept);
+        link->abandoned = PQbackendPID(link->pg);
         link_close(link);
         return NULL;
     }

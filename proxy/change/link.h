@@ -37,6 +37,7 @@ struct link {
     int version;           /* the server's, 150018 */
     int64_t deadline;      /* milliseconds that one statement may take; 0: no limit */
     struct failure failed; /* the last failure */
+    int abandoned;         /* the server's process of a session that was closed while it worked on; 0: none */
     bool unsaid;           /* a name couldn't be quoted for the next statement, which fails therefore */
 };
 

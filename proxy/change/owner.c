@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { GRACE = 10000 }; /* ms that a batch may be late: its COMMIT waits for the disk */
+
 /* %s: replica, for the transaction; replica_session, until RESET ALL. */
 #define REPLICA(function)                                                                                    \
     "DO 'BEGIN IF NOT pgsluice." function "() THEN RAISE EXCEPTION USING ERRCODE = ''42501'', "              \
@@ -176,7 +178,10 @@ PGresult *owner_call(struct work *work, const struct owner_function *function, i
                               "::bigint); SET LOCAL statement_timeout = 0; %sCOMMIT%s%s",
                               link_reset(&work->link), most, most * 9 / 10, replica, check, function->name,
                               first, second, after, forget, link_reset(&work->link));
+    /* A timeout can be caught: so the time that it has on our side ends as well. */
+    work->link.deadline = most ? most + GRACE : 0;
     PGresult *result = link_exec(&work->link, sql);
+    work->link.deadline = 0;
     if (!result)
         forget_all(&work->link);
     talloc_free(check);

@@ -13,7 +13,7 @@
 #include "proxy/change/change_inside.h"
 #include "proxy/observe/log.h"
 
-static const double stuck_rest = 60, describe_after = 2;
+static const double stuck_rest = 60, describe_after = 2, holders_every = 3;
 
 static void job_free(struct job *job)
 {
@@ -149,6 +149,7 @@ static void begin(struct changes *changes, const struct database *database, cons
     job->database = strdup(database->name);
     job->id = row->id;
     job->relation = row->relation;
+    job->owner = row->owner;
     job->wanted = row->wanted;
     job->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&job->mutex, NULL);
@@ -164,6 +165,20 @@ static void begin(struct changes *changes, const struct database *database, cons
     changes->jobs = job;
 }
 
+/* online.workers at one time; beyond them, up to twice as many, an owner none of whose changes is worked on:
+ * what one owner's functions and locks keep busy must not stop everybody. */
+static bool has_turn(const struct changes *changes, const struct database *database,
+                     const struct change_row *row)
+{
+    size_t n = count_jobs(changes), most = changes->in_force->online.workers;
+    if (n < most)
+        return true;
+    for (const struct job *job = changes->jobs; job; job = job->next)
+        if (job->owner == row->owner && strcmp(job->database, database->name) == 0)
+            return false;
+    return n < 2 * most;
+}
+
 static bool may_begin(const struct changes *changes, const struct database *database,
                       const struct change_row *row)
 {
@@ -171,8 +186,7 @@ static bool may_begin(const struct changes *changes, const struct database *data
     if (state_finished(row->state) || !row->free || row->wanted == WANTED_PAUSE)
         return false;
     return (!resting || resting->until <= clock_seconds()) &&
-           !table_taken(changes, database->name, row->relation) &&
-           count_jobs(changes) < changes->in_force->online.workers;
+           !table_taken(changes, database->name, row->relation) && has_turn(changes, database, row);
 }
 
 /* Those of one table that one transaction began are carried out in their order. */
@@ -203,11 +217,63 @@ static void follow(struct changes *changes, struct database *database, const str
         rest(database, row->id, stuck_rest);
 }
 
+/* ---- why one that waits does ----------------------------------------------------------------------------
+ */
+
+static void put_waiting(struct database *database, const struct change_row *row, const char *why)
+{
+    if (strcmp(row->throttled, why) != 0 && !store_throttled(&database->link, row->id, why))
+        log_debug("database %s: %s", database->name, database->link.failed.message);
+}
+
+static void tell_turn(const struct changes *changes, struct database *database, const struct change_row *row)
+{
+    char why[200];
+    const struct resting *resting = find_rest(database, row->id);
+    if (row->state != STATE_WAITING || !row->free || row->wanted != WANTED_RUN ||
+        (resting && resting->until > clock_seconds()) || find_job(changes, database->name, row->id) ||
+        table_taken(changes, database->name, row->relation) || has_turn(changes, database, row))
+        return;
+    size_t n = (size_t)snprintf(why, sizeof why, "online.workers (%u) are all at work, on change",
+                                changes->in_force->online.workers);
+    for (const struct job *job = changes->jobs; job && n < sizeof why - 40; job = job->next)
+        n += (size_t)snprintf(why + n, sizeof why - n, "%s %" PRId64, job == changes->jobs ? "" : ",",
+                              job->id);
+    put_waiting(database, row, why);
+}
+
+/* A lease is an advisory lock, and any login of the database may take that. */
+static const char holders[] =
+    "SELECT c.id, format('process %s (user %s) holds an advisory lock by which workers take turns; to end "
+    "it: "
+    "SELECT pg_terminate_backend(%s)', a.pid, a.usename, a.pid) FROM pgsluice.change c JOIN pg_locks l "
+    "ON l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.database = (SELECT d.oid FROM "
+    "pg_database d WHERE d.datname = current_database()) AND (l.classid = 1936483176 AND l.objid = "
+    "(c.id & 2147483647)::oid OR l.classid = 1936487522 AND l.objid = c.relation) "
+    "JOIN pg_stat_activity a ON a.pid = l.pid AND a.usename <> session_user "
+    "WHERE c.state NOT IN ('complete', 'undone')"; /* LEASE_CHANGE, LEASE_TABLE */
+
+static void tell_holders(struct database *database, const struct change_rows *rows)
+{
+    PGresult *result = link_exec(&database->link, holders);
+    for (int i = 0; result && i < PQntuples(result); i++)
+        for (size_t j = 0; j < rows->n; j++)
+            if (rows->items[j].id == strtoll(link_value(result, i, 0), NULL, 10))
+                put_waiting(database, &rows->items[j], link_value(result, i, 1));
+    PQclear(result);
+}
+
 void jobs_follow(struct changes *changes, struct database *database, const struct change_rows *rows)
 {
     forget_rests(database, rows);
     for (size_t i = 0; i < rows->n && !atomic_load(&changes->stopping); i++)
         follow(changes, database, rows, &rows->items[i]);
+    for (size_t i = 0; i < rows->n; i++)
+        tell_turn(changes, database, &rows->items[i]);
+    if (database->unfinished > 0 && clock_seconds() >= database->holders_at) {
+        tell_holders(database, rows);
+        database->holders_at = clock_seconds() + holders_every;
+    }
 }
 
 /* ---- what a long statement waits for ------------------------------------------------------------------- */

@@ -148,6 +148,8 @@ static const char *after_undone(const void *talloc_parent, const struct change_r
     static const char *const of_rows[] = {"23505", "23514", "23503", "23502"};
     if (strcmp(row->error_code, "57014") == 0)
         return "Run the statement again when what it was cancelled for is over.";
+    if (strcmp(row->error_code, "38000") == 0) /* give_up() in worker.c, or the function's own */
+        return "Mend the function that it calls, then run the statement again; nothing of it is left.";
     for (size_t i = 0; i < sizeof of_rows / sizeof *of_rows; i++)
         if (strcmp(row->error_code, of_rows[i]) == 0)
             return row->n_columns == 0

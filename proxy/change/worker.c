@@ -205,6 +205,53 @@ static enum step turn_back(struct work *work)
     return STEP_DONE;
 }
 
+static bool open_work(struct work *);
+
+/*
+ * Code of the owner's can catch a cancel and go on, and can see to it that the server doesn't notice that we
+ * are gone: it would keep its snapshot and our locks for ever. Not so if its process is ended, which the same
+ * role may do. True: that is what kept us waiting.
+ */
+static bool end_abandoned(struct work *work)
+{
+    struct link link = {.wake = -1};
+    int process = work->link.abandoned;
+    char sql[200];
+    bool there = false;
+    work->link.abandoned = 0;
+    snprintf(sql, sizeof sql,
+             "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.pid = %d AND a.usename = "
+             "session_user AND a.datname = current_database()",
+             process);
+    if (link_open(&link, work->online->maintenance, work->job->database, "pgsluice worker")) {
+        PGresult *result = link_exec(&link, sql);
+        there = result && PQntuples(result) == 1;
+        PQclear(result);
+    }
+    if (there)
+        log_warning("online change %" PRId64 " in database %s: process %d went on although its statement "
+                    "was cancelled, and was ended",
+                    work->job->id, work->job->database, process);
+    link_close(&link);
+    return there;
+}
+
+/* What takes no cancel is no use trying again. */
+static enum step give_up(struct work *work, enum step step)
+{
+    if (!end_abandoned(work) || work_told(work))
+        return step;
+    for (int i = 0; i < 20 && !work_told(work); i++) {
+        usleep(100000);
+        if (open_work(work)) {
+            failure_set(&work->failed, "38000",
+                        "a function of the table's owner went on although it was cancelled");
+            return STEP_UNDO;
+        }
+    }
+    return STEP_RETRY;
+}
+
 static enum step run(struct work *work)
 {
     /* Of such a row nobody knows what has been done: a person has to look. */
@@ -223,6 +270,8 @@ static enum step run(struct work *work)
     enum step step = begin(work);
     if (step == STEP_DONE && !undoing)
         step = carry_out(work);
+    if (work->link.abandoned)
+        step = give_up(work, step);
     if (step == STEP_UNDO && !undoing)
         step = turn_back(work);
     else if (step != STEP_DONE || !undoing)
@@ -331,6 +380,8 @@ void *worker_run(void *argument)
         conclude(&work, run(&work));
     }
     link_close(&work.link);
+    if (work.link.abandoned)
+        end_abandoned(&work);
     talloc_free(work.row);
     atomic_store(&job->backend, 0);
     atomic_store(&job->over, true);

@@ -1,6 +1,7 @@
 """
 An owner of a table who would like to become the worker: what its code tries while a change is carried out.
 """
+import psycopg2
 import pytest
 
 import online_worker as online
@@ -70,7 +71,8 @@ def test_an_unrelated_trigger_stops_nothing(intruder):
 def test_an_index_of_own_types(intruder):
     intruder.sql("CREATE FUNCTION chk(i int) RETURNS boolean LANGUAGE sql AS 'SELECT public.take() >= 0'; "
                  "CREATE DOMAIN dom AS int CHECK (public.chk(VALUE))")
-    for literal in ("'{1,2}'::public.dom[]", "'{1,2}'::dom[]"):
+    for literal in ("'{1,2}'::public.dom[]", "'{1,2}'::dom[]", "'{1,2}'", "E'{1,2}'", "'' '{1}'::text", "int[] '{1,2}'",
+                    "cast('{1}' AS int[])"):
         what = spec(kind="create-index", index={"sql": "CREATE INDEX CONCURRENTLY i ON public.t (v) WHERE v = ANY (%s)"
                                                 % literal, "name": "i", "if_not_exists": False})
         assert intruder.wait(intruder.begin("SELECT", what))["state"] == "undone"
@@ -149,3 +151,66 @@ def test_a_deputy(intruder):
     intruder.server.sql("ANALYZE t", intruder.database)
     changes = intruder.server.sql("SELECT id, wanted, state FROM pgsluice.change WHERE table_name = 'victims'", intruder.database)
     assert changes == "%d|pause|waiting" % held
+
+
+def busy(intruder):
+    return intruder.server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgsluice change%' "
+                               "AND state = 'active'", intruder.database)
+
+
+# Takes no cancel and no timeout, and keeps the server from noticing that its client is gone.
+DEAF = """CREATE FUNCTION deaf(i int) RETURNS int LANGUAGE plpgsql AS $f$
+BEGIN IF session_user <> '%s' THEN RETURN 1; END IF;
+  BEGIN PERFORM set_config('client_connection_check_interval', '0', false); EXCEPTION WHEN OTHERS THEN NULL; END;
+  %%s; LOOP BEGIN PERFORM pg_sleep(1000); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END$f$""" % online.WORKER
+
+
+@pytest.mark.parametrize("first", ["NULL", "PERFORM pg_advisory_unlock_all()"])
+def test_a_default_that_takes_no_cancel(intruder, first):
+    intruder.sql(DEAF % first)
+    change = intruder.evil("PERFORM public.deaf(1)")
+    assert "went on although it was cancelled" in intruder.undone(change, "38000", seconds=90)["error_message"]
+    online.harness.wait_until(lambda: busy(intruder) == "0")
+
+
+def test_a_check_that_takes_no_cancel(intruder):
+    """Validation may take hours, so it has no limit of time; but a person can end it."""
+    intruder.sql(DEAF % "NULL")
+    change = intruder.begin("ALTER TABLE t ADD CONSTRAINT c CHECK (deaf(v) > 0) NOT VALID", spec(kind="add-check"))
+    online.harness.wait_until(lambda: busy(intruder) == "1")
+    intruder.sql("SELECT pgsluice.cancel(%d)" % change)
+    intruder.undone(change, "57014", seconds=60)
+    online.harness.wait_until(lambda: busy(intruder) == "0")
+
+
+def test_one_owner_does_not_stop_another(worker):  # noqa: F811
+    """With one worker, which sleeps: another change of that owner waits, and says for whom; another owner's is done."""
+    worker.server.sql("SET client_min_messages = error; DO $$BEGIN CREATE ROLE intruders_victim; EXCEPTION WHEN duplicate_object "
+                      "THEN END$$; GRANT intruders_victim TO %s; CREATE TABLE victims (i int); GRANT CREATE ON SCHEMA public TO "
+                      "intruders_victim; ALTER TABLE victims OWNER TO intruders_victim" % online.WORKER, worker.database)
+    worker.start(more="  workers: 1\n")
+    worker.sql("CREATE FUNCTION slow(int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1000); RETURN true; END$$;"
+               "CREATE TABLE other (i int)")
+    sleeps = worker.begin("ALTER TABLE t ADD CONSTRAINT c CHECK (slow(v)) NOT VALID", spec(kind="add-check"))
+    online.harness.wait_until(lambda: busy(worker) == "1")
+    waits = worker.begin("", spec(kind="set-not-null"), "public.other")
+    another = online.begin(worker.server, worker.database, "", spec(kind="set-not-null"), "public.victims",
+                           worker.server.superuser)
+    worker.complete(another)
+    assert worker.row(waits)["throttled"] == "online.workers (1) are all at work, on change %d" % sleeps
+    worker.sql("SELECT pgsluice.cancel(%d)" % sleeps)
+    worker.undone(sleeps, "57014")
+    worker.complete(waits)
+
+
+@pytest.mark.parametrize("lock", ["1936483176, g) FROM generate_series(1, 50)", "1936487522, g::int) FROM (SELECT 't'::regclass::oid)"])
+def test_somebody_holds_the_leases(intruder, lock):
+    """Which anybody can; so it is told who does."""
+    with psycopg2.connect(host="127.0.0.1", port=intruder.server.port, user=online.OWNER, dbname=intruder.database) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(%s g (g)" % lock)
+        change = intruder.evil("NULL")
+        online.harness.wait_until(lambda: "process %d (user %s) holds an advisory lock" % (
+            holder.info.backend_pid, online.OWNER) in (intruder.row(change)["throttled"] or ""))
+    holder.close()
+    intruder.complete(change)
+    assert not intruder.row(change)["throttled"]
