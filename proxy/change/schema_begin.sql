@@ -343,7 +343,8 @@ BEGIN
     format('%I.%I is being changed already: change %s is %s', other.table_schema, other.table_name, other.id,
            CASE other.state WHEN 'running' THEN 'in phase ' || other.phase ELSE other.state END),
     format('%s began it at %s: %s', other.session_role, date_trunc('second', other.created_at),
-           coalesce(left(other.statement, 200), other.kind)),
+           CASE WHEN pgsluice.acts_as(session_user, other.owner) THEN coalesce(left(other.statement, 200), other.kind)
+                ELSE other.kind END), -- a parent may have another owner, and a statement quotes values
     format('Nothing was changed. "pgsluice changes show %s" follows it; SELECT pgsluice.cancel(%1$s) undoes it.', other.id)];
 END $$;
 
